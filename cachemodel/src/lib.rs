@@ -1,0 +1,1 @@
+//! Caches and TLBs: what the hardware does with an address.

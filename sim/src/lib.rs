@@ -1,0 +1,1 @@
+//! Replay: joins stream, models and names.

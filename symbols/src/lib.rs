@@ -1,0 +1,1 @@
+//! What an address is called, and in which layer.

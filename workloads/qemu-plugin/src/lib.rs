@@ -1,0 +1,1 @@
+//! QEMU plugin that records every instruction of a machine as a native trace.

@@ -1,0 +1,1 @@
+//! Where instruction streams come from: the native trace format and the making of captures.
