@@ -1,3 +1,7 @@
 //! Where instruction streams come from: the native trace format and the making of captures.
 
+#[cfg(feature = "capture")]
+pub mod capture;
+pub mod manifest;
+pub mod code;
 pub mod trace;

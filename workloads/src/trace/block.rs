@@ -1,6 +1,5 @@
 //! Static code and what one execution of it did: blocks, shapes and their slots.
 
-use std::fmt;
 
 macro_rules! index_type {
     ($(#[$doc:meta])* $name:ident) => {
@@ -15,8 +14,8 @@ macro_rules! index_type {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "{}", self.0)
             }
         }

@@ -5,20 +5,38 @@
 
 mod batch;
 mod block;
+mod bytes;
+mod chunk;
+mod container;
+mod definitions_codec;
+mod error;
 mod event;
+mod event_codec;
+mod index;
 mod page;
+mod predict;
+mod reader;
 mod state;
+mod state_codec;
+mod writer;
 
 pub use batch::{Batch, Definitions};
 pub use block::{
-    AccessKind, Base, Block, BlockId, CodeSize, Flow, MIRRORED_REGISTERS, Repeat, STACK_POINTER,
-    Shape, ShapeId, Slot, StackEffect,
+    AccessKind, Base, Block, BlockId, CodeSize, Flow, MIRRORED_REGISTERS, Repeat, STACK_POINTER, Shape,
+    ShapeId, Slot, StackEffect,
 };
+pub use chunk::{ChunkHead, Totals};
+pub use container::{FrameKind, MAGIC, VERSION};
+pub use definitions_codec::TableSizes;
+pub use error::TraceError;
 pub use event::{
     ControlRegister, DescriptorTable, Event, GapReason, GrantOperation, IDLE_DOMAIN, Interrupt,
     InterruptKind, Vcpu,
 };
+pub use index::{Ending, IndexEntry};
 pub use page::{
     PageFlags, PageMap, PageSize, Space, SpaceId, Translation, TranslationId, Walk, WalkId,
 };
+pub use reader::{BATCH_EXECUTIONS, IndexedChunk, IndexedTrace, TraceReader};
 pub use state::{CpuState, Descriptor, MachineState, NestedGuest};
+pub use writer::{TraceWriter, WriterOptions};

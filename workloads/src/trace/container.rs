@@ -1,0 +1,253 @@
+//! The file around the stream: header, frames of checksummed and compressed columns, index, end.
+
+use super::bytes::{Bytes, put};
+use super::error::{Decoded, Malformed, TraceError};
+use std::io::{self, Read, Write};
+
+/// First bytes of every trace. The high bit catches text-mode transfers, the newline does too.
+pub const MAGIC: [u8; 8] = *b"\x89STRATA\n";
+/// The version this program writes, and the newest it reads.
+pub const VERSION: u32 = 1;
+/// Last bytes of a whole trace, after the index's offset.
+pub(crate) const TRAILER: [u8; 8] = *b"STRAEND\n";
+/// Size of a frame's head in bytes.
+pub(crate) const FRAME_HEAD: u64 = 16;
+
+/// No column may be larger uncompressed; a chunk's are a few MB.
+const MAX_COLUMN: u64 = 1 << 30;
+/// No frame may be larger; a larger length is damage.
+const MAX_FRAME: u64 = 1 << 32;
+const MAX_DESCRIPTION: u32 = 1 << 20;
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FrameKind {
+    /// Definitions that later chunks use.
+    Definitions,
+    /// A chunk of the stream.
+    Chunk,
+    /// Where the frames are.
+    Index,
+    /// Totals and hash; nothing follows but the trailer.
+    End,
+}
+
+impl FrameKind {
+    const ALL: [FrameKind; 4] =
+        [FrameKind::Definitions, FrameKind::Chunk, FrameKind::Index, FrameKind::End];
+
+    pub(crate) fn tag(self) -> [u8; 4] {
+        *match self {
+            FrameKind::Definitions => b"DEFS",
+            FrameKind::Chunk => b"CHNK",
+            FrameKind::Index => b"INDX",
+            FrameKind::End => b"ENDS",
+        }
+    }
+
+    fn from_tag(tag: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.tag() == tag)
+    }
+}
+
+/// What tells one trace from another: a digest of the uncompressed contents, the same for any
+/// compression level.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ContentHash(blake3::Hasher);
+
+impl ContentHash {
+    pub(crate) fn add(&mut self, kind: FrameKind, sums: &[(u64, u32)]) {
+        self.0.update(&kind.tag());
+        for (length, sum) in sums {
+            self.0.update(&length.to_le_bytes());
+            self.0.update(&sum.to_le_bytes());
+        }
+    }
+
+    pub(crate) fn value(&self) -> [u8; 16] {
+        let mut short = [0; 16];
+        short.copy_from_slice(&self.0.finalize().as_bytes()[..16]);
+        short
+    }
+}
+
+/// Packs columns into a frame's payload; returns length and checksum of each.
+pub(crate) fn pack(
+    columns: &[Vec<u8>],
+    compressor: &mut zstd::bulk::Compressor<'_>,
+    out: &mut Vec<u8>,
+) -> io::Result<Vec<(u64, u32)>> {
+    out.clear();
+    out.push(columns.len() as u8);
+    let mut stored = Vec::with_capacity(columns.len());
+    let mut sums = Vec::with_capacity(columns.len());
+    for column in columns {
+        let compressed = compressor.compress(column)?;
+        let sum = crc32fast::hash(column);
+        let smaller = compressed.len() < column.len();
+        put(out, column.len() as u64);
+        put(out, if smaller { compressed.len() } else { column.len() } as u64);
+        out.extend_from_slice(&sum.to_le_bytes());
+        sums.push((column.len() as u64, sum));
+        stored.push(smaller.then_some(compressed));
+    }
+    for (column, compressed) in columns.iter().zip(&stored) {
+        out.extend_from_slice(compressed.as_ref().unwrap_or(column));
+    }
+    Ok(sums)
+}
+
+/// Columns of a frame, with length and checksum of each.
+pub(crate) type Unpacked = (Vec<Vec<u8>>, Vec<(u64, u32)>);
+
+/// Unpacks a frame's payload and verifies every checksum.
+pub(crate) fn unpack(
+    payload: &[u8],
+    decompressor: &mut zstd::bulk::Decompressor<'_>,
+) -> Decoded<Unpacked> {
+    let mut bytes = Bytes::new(payload, "frame");
+    let count = bytes.byte()?;
+    let mut directory = Vec::with_capacity(usize::from(count));
+    for _ in 0..count {
+        let raw = bytes.bounded(MAX_COLUMN, "length of a column")?;
+        let stored = bytes.bounded(raw, "stored length of a column")?;
+        let sum = bytes.little_endian(4)? as u32;
+        directory.push((raw, stored, sum));
+    }
+    let mut columns = Vec::with_capacity(directory.len());
+    for (number, &(raw, stored, sum)) in directory.iter().enumerate() {
+        let body = bytes.take(stored as usize)?;
+        let column = if stored == raw {
+            body.to_vec()
+        } else {
+            // The capacity bounds what a damaged length can ask for: zstd stops there.
+            decompressor
+                .decompress(body, raw as usize)
+                .map_err(|e| Malformed::new(format!("column {number} does not decompress: {e}")))?
+        };
+        if column.len() as u64 != raw || crc32fast::hash(&column) != sum {
+            return Err(Malformed::new(format!("column {number} fails its checksum")));
+        }
+        columns.push(column);
+    }
+    if !bytes.is_empty() {
+        return Err(Malformed::new("bytes left over after the columns"));
+    }
+    Ok((columns, directory.into_iter().map(|(raw, _, sum)| (raw, sum)).collect()))
+}
+
+pub(crate) fn write_frame(out: &mut impl Write, kind: FrameKind, payload: &[u8]) -> io::Result<u64> {
+    let mut head = [0; FRAME_HEAD as usize];
+    head[..4].copy_from_slice(&kind.tag());
+    head[4..12].copy_from_slice(&(payload.len() as u64).to_le_bytes());
+    let sum = crc32fast::hash(&head[..12]);
+    head[12..].copy_from_slice(&sum.to_le_bytes());
+    out.write_all(&head)?;
+    out.write_all(payload)?;
+    Ok(FRAME_HEAD + payload.len() as u64)
+}
+
+/// A frame's head, or why the stream ends here.
+pub(crate) enum NextFrame {
+    Frame { kind: FrameKind, length: u64 },
+    /// Not even a head is left whole.
+    CutOff,
+    Malformed(Malformed),
+}
+
+/// Reads as much as there is, up to the buffer's length.
+pub(crate) fn read_up_to(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}
+
+pub(crate) fn read_frame_head(input: &mut impl Read) -> io::Result<NextFrame> {
+    let mut head = [0; FRAME_HEAD as usize];
+    if read_up_to(input, &mut head)? < head.len() {
+        return Ok(NextFrame::CutOff);
+    }
+    let mut field = Bytes::new(&head[4..], "frame head");
+    let (Ok(length), Ok(sum)) = (field.little_endian(8), field.little_endian(4)) else {
+        return Ok(NextFrame::CutOff);
+    };
+    let Some(kind) = FrameKind::from_tag(&head[..4]) else {
+        return Ok(NextFrame::Malformed(Malformed::new("no frame begins here")));
+    };
+    if u64::from(crc32fast::hash(&head[..12])) != sum || length > MAX_FRAME {
+        return Ok(NextFrame::Malformed(Malformed::new("a frame's head fails its checksum")));
+    }
+    Ok(NextFrame::Frame { kind, length })
+}
+
+/// Reads a payload; `None` if the stream is cut off within it. Memory grows with what is really
+/// there, not with what the head promises.
+pub(crate) fn read_payload(
+    input: &mut impl Read,
+    length: u64,
+    into: &mut Vec<u8>,
+) -> io::Result<Option<()>> {
+    into.clear();
+    let read = input.take(length).read_to_end(into)?;
+    Ok((read as u64 == length).then_some(()))
+}
+
+/// Writes the file's header; returns its size in bytes.
+pub(crate) fn write_header(out: &mut impl Write, description: &str) -> io::Result<u64> {
+    let mut header = Vec::new();
+    header.extend_from_slice(&MAGIC);
+    header.extend_from_slice(&VERSION.to_le_bytes());
+    header.extend_from_slice(&(description.len() as u32).to_le_bytes());
+    header.extend_from_slice(description.as_bytes());
+    let sum = crc32fast::hash(&header);
+    header.extend_from_slice(&sum.to_le_bytes());
+    out.write_all(&header)?;
+    Ok(header.len() as u64)
+}
+
+/// Reads the file's header; returns its description and size in bytes.
+pub(crate) fn read_header(input: &mut impl Read) -> Result<(String, u64), TraceError> {
+    let mut fixed = [0; 16];
+    let got = read_up_to(input, &mut fixed)?;
+    if got == 0 {
+        return Err(TraceError::Empty);
+    }
+    if got < MAGIC.len() || fixed[..8] != MAGIC {
+        let found = fixed[..got.min(8)].escape_ascii().to_string();
+        return Err(TraceError::Foreign { found });
+    }
+    let damaged = |what: &str| TraceError::Damaged { offset: 0, what: what.into() };
+    if got < fixed.len() {
+        return Err(TraceError::Truncated { offset: 0, instructions: 0 });
+    }
+    let word = |at: usize| u32::from_le_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
+    let (version, length) = (word(8), word(12));
+    if version > VERSION {
+        return Err(TraceError::Version { found: version, known: VERSION });
+    }
+    if version == 0 || length > MAX_DESCRIPTION {
+        return Err(damaged("the header contradicts itself"));
+    }
+    let mut rest = Vec::new();
+    if read_payload(input, u64::from(length) + 4, &mut rest)?.is_none() {
+        return Err(TraceError::Truncated { offset: 0, instructions: 0 });
+    }
+    let sum = rest.split_off(rest.len() - 4);
+    let text = rest;
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&fixed);
+    hasher.update(&text);
+    if hasher.finalize().to_le_bytes() != sum[..] {
+        return Err(damaged("the header fails its checksum"));
+    }
+    let size = (fixed.len() + text.len() + sum.len()) as u64;
+    let text = String::from_utf8(text).map_err(|_| damaged("the description is not UTF-8"))?;
+    Ok((text, size))
+}
