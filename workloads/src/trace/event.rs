@@ -60,6 +60,10 @@ pub struct Interrupt {
     pub stack_after: u64,
     /// CR2 of a page fault, else 0.
     pub fault_address: u64,
+    /// Code segment selector of the gate: the descriptor that delivery loads.
+    pub gate_segment: u16,
+    /// IST number of the gate, 0 to 7; 0 = the stack of the new privilege level, if it changes.
+    pub gate_stack: u8,
 }
 
 /// One decoded operation of a grant-table hypercall.

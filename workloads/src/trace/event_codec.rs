@@ -192,6 +192,8 @@ fn encode_interrupt(out: &mut Vec<u8>, interrupt: &Interrupt, stack_pointer: u64
     if interrupt.fault_address != 0 {
         put_signed(out, interrupt.fault_address as i64);
     }
+    put(out, u64::from(interrupt.gate_segment));
+    out.push(interrupt.gate_stack);
 }
 
 fn small(bytes: &mut Bytes<impl AsRef<[u8]>>, what: &str) -> Decoded<u16> {
@@ -342,6 +344,8 @@ fn decode_interrupt(
     let stack_before = stack_pointer.wrapping_add(address(bytes)?);
     let stack_after = address(bytes)?;
     let fault_address = if flags & 16 != 0 { address(bytes)? } else { 0 };
+    let gate_segment = small(bytes, "gate segment")?;
+    let gate_stack = bytes.byte()?;
     Ok(Interrupt {
         vector,
         kind,
@@ -351,5 +355,7 @@ fn decode_interrupt(
         stack_before,
         stack_after,
         fault_address,
+        gate_segment,
+        gate_stack,
     })
 }
