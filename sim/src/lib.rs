@@ -1,1 +1,24 @@
 //! Replay: joins stream, models and names.
+//!
+//! A [`Replay`] takes the batches of a trace, follows who runs in which address space, sends every
+//! fetch and data access through a [`Hierarchy`](strata_cachemodel::Hierarchy), and charges what
+//! happened to the function that did it.
+
+mod addressing;
+mod counters;
+mod delivery;
+mod error;
+mod functions;
+mod layers;
+mod pipeline;
+mod profile;
+mod replay;
+
+pub use addressing::{Addressing, Page};
+pub use counters::{Counters, Tally};
+pub use error::Error;
+pub use functions::{Function, FunctionId, Functions, Name, Nameless, Namer, Place, Segment};
+pub use layers::layer_of;
+pub use pipeline::{ReadReport, for_each_batch};
+pub use profile::{Profile, Row};
+pub use replay::{Extent, Remarks, Replay};

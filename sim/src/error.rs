@@ -1,0 +1,40 @@
+//! Why a replay failed.
+
+use strata_cachemodel::BrokenLaw;
+use strata_workloads::trace::TraceError;
+
+/// Why a replay failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The trace could not be read.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// A conservation law does not hold: a fault of this program, never of its input.
+    #[error(
+        "conservation law broken: {0}; this is a fault in strata, and no figure of this run can be trusted"
+    )]
+    Law(#[from] BrokenLaw),
+    /// The sum over functions is not the total.
+    #[error(
+        "conservation law broken: the functions' {counter} sum to {sum}, the machine counted {total}; this is a fault in strata, and no figure of this run can be trusted"
+    )]
+    Sum {
+        /// Which counter.
+        counter: &'static str,
+        /// Over all functions.
+        sum: u64,
+        /// Of the hierarchy.
+        total: u64,
+    },
+    /// The range of instructions has nothing in it.
+    #[error("instructions {from}..{to} hold nothing: {why}")]
+    Range {
+        /// First instruction (0-based).
+        from: u64,
+        /// One past the last.
+        to: u64,
+        /// Why.
+        why: String,
+    },
+}
