@@ -9,8 +9,8 @@
 //! that translation would have been kept. Only when it is not there, an entry made from *other*
 //! page tables can still cover the address; those keys are tried before it is called a miss. If
 //! several entries cover an address the processor may use any (4.10.2.3); here it is the one that
-//! agrees with the stream in size and globality, then small pages before large and global before
-//! own.
+//! agrees with the stream in size and globality, then one that agrees in size, then small pages
+//! before large and global before own.
 
 use crate::geometry::{SetIndex, TlbGeometry};
 use crate::invalidation::Flush;
@@ -306,6 +306,14 @@ mod tests {
         assert_eq!(tlb.flush(Flush::Page { va: 0x1fff, pcid: 0 }), 1);
         assert_eq!(tlb.access(0x1000, small(8)), TlbLookup::Miss);
         assert_eq!(tlb.access(0x1000, small(8)), TlbLookup::Hit);
+    }
+
+    #[test]
+    fn a_dropped_page_misses_even_if_it_was_looked_up_last() {
+        let mut tlb = tlb(4, Ways::Full);
+        tlb.access(0x1000, small(7));
+        assert_eq!(tlb.flush(Flush::Everything), 1);
+        assert_eq!(tlb.access(0x1000, small(7)), TlbLookup::Miss);
     }
 
     #[test]
