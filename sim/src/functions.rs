@@ -28,10 +28,29 @@ pub struct Name {
     pub address: u64,
 }
 
+/// An answer to the question what code is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// Its name; `None` where nothing is known of it.
+    Known(Option<Name>),
+    /// To be asked again by [`Namer::settle`] when the stream has ended: which program an address
+    /// space belongs to is only seen from the code that ran in it.
+    Later,
+}
+
 /// Knows what code is called.
 pub trait Namer {
-    /// The name of the code at a place; `None` where nothing is known of it.
-    fn name(&mut self, place: &Place<'_>) -> Option<Name>;
+    /// The name of the code at a place. Asked once for each block and place it runs in.
+    fn name(&mut self, place: &Place<'_>) -> Naming;
+
+    /// The name of the code at a place whose name was left for [later](Naming::Later); asked after
+    /// the last call of [`name`](Self::name).
+    fn settle(&mut self, place: &Place<'_>) -> Option<Name> {
+        match self.name(place) {
+            Naming::Known(name) => name,
+            Naming::Later => None,
+        }
+    }
 }
 
 /// Knows no names at all.
@@ -39,8 +58,8 @@ pub trait Namer {
 pub struct Nameless;
 
 impl Namer for Nameless {
-    fn name(&mut self, _: &Place<'_>) -> Option<Name> {
-        None
+    fn name(&mut self, _: &Place<'_>) -> Naming {
+        Naming::Known(None)
     }
 }
 
@@ -96,6 +115,8 @@ pub struct Functions<N> {
     /// The place each block ran in last; most run in one only.
     recent: Vec<Option<(Context, Segments)>>,
     found: FxHashMap<(u32, Context), Segments>,
+    /// Blocks whose names are settled at the end, each with a function of its own until then.
+    unsettled: Vec<(FunctionId, u32, Context)>,
 }
 
 impl<N: Namer> Functions<N> {
@@ -108,6 +129,7 @@ impl<N: Namer> Functions<N> {
             segments: Vec::new(),
             recent: Vec::new(),
             found: FxHashMap::default(),
+            unsettled: Vec::new(),
         }
     }
 
@@ -116,8 +138,19 @@ impl<N: Namer> Functions<N> {
         &self.functions
     }
 
-    /// Every function seen, and what knew their names.
-    pub fn into_parts(self) -> (Vec<Function>, N) {
+    /// Settles what was left for later. Returns the function of each number, in which several
+    /// numbers can now be one function, and what knew the names.
+    pub fn settle(mut self, blocks: &[Block]) -> (Vec<Function>, N) {
+        for &(id, index, context) in &self.unsettled {
+            let block = &blocks[index as usize];
+            let place = Place {
+                layer: context.layer,
+                space: context.space,
+                address: block.address,
+                code: &block.code,
+            };
+            self.functions[id.0 as usize].name = self.namer.settle(&place);
+        }
         (self.functions, self.namer)
     }
 
@@ -145,7 +178,7 @@ impl<N: Namer> Functions<N> {
         let segments = match self.found.get(&key) {
             Some(&segments) => segments,
             None => {
-                let segments = self.name_block(block, context);
+                let segments = self.name_block(index, block, context);
                 self.found.insert(key, segments);
                 segments
             }
@@ -157,14 +190,22 @@ impl<N: Namer> Functions<N> {
         segments
     }
 
-    fn name_block(&mut self, block: &Block, context: Context) -> Segments {
+    fn name_block(&mut self, index: usize, block: &Block, context: Context) -> Segments {
         let start = self.segments.len();
         let (mut address, mut offset) = (block.address, 0);
         for (i, &length) in block.lengths.iter().enumerate() {
             let code = block.code.get(offset..).unwrap_or(&[]);
             let place = Place { layer: context.layer, space: context.space, address, code };
-            let function = Function { layer: context.layer, name: self.namer.name(&place) };
-            let id = self.intern(function);
+            let id = match self.namer.name(&place) {
+                Naming::Known(name) => self.intern(Function { layer: context.layer, name }),
+                Naming::Later => {
+                    let id = FunctionId(self.functions.len() as u32);
+                    self.functions.push(Function { layer: context.layer, name: None });
+                    self.unsettled.push((id, index as u32, context));
+                    self.segments.push(Segment { first: 0, function: id });
+                    break;
+                }
+            };
             if self.segments[start..].last().is_none_or(|last| last.function != id) {
                 self.segments.push(Segment { first: i as u16, function: id });
             }

@@ -5,6 +5,7 @@
 //! happened to the function that did it.
 
 mod addressing;
+mod capture_names;
 mod counters;
 mod delivery;
 mod error;
@@ -15,9 +16,12 @@ mod profile;
 mod replay;
 
 pub use addressing::{Addressing, Page};
+pub use capture_names::{CaptureNames, FINGERPRINTS, NamesError};
 pub use counters::{Counters, Tally};
 pub use error::Error;
-pub use functions::{Function, FunctionId, Functions, Name, Nameless, Namer, Place, Segment};
+pub use functions::{
+    Function, FunctionId, Functions, Name, Nameless, Namer, Naming, Place, Segment,
+};
 pub use layers::layer_of;
 pub use pipeline::{ReadReport, for_each_batch};
 pub use profile::{Profile, Row};

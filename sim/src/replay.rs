@@ -4,9 +4,10 @@ use crate::addressing::Addressing;
 use crate::counters::Counters;
 use crate::delivery;
 use crate::error::Error;
-use crate::functions::{FunctionId, Functions, Namer, Segment};
+use crate::functions::{Function, FunctionId, Functions, Namer, Segment};
 use crate::layers::layer_of;
 use crate::profile::{Profile, Row};
+use rustc_hash::FxHashMap;
 use std::ops::Range;
 use strata_cachemodel::{
     ControlEvent, ControlRegisters, Counts, EventDelivery, Hierarchy, Machine, PhysAddr, RefKind,
@@ -282,19 +283,33 @@ impl<N: Namer> Replay<N> {
         counts.check_laws(self.machine.semantics())?;
         let mut remarks = self.remarks;
         remarks.untranslated_pages = self.addressing.unknown_pages;
-        let (functions, namer) = self.functions.into_parts();
-        let rows: Vec<Row> = functions
-            .into_iter()
-            .zip(self.rows)
-            .filter(|(_, counters)| *counters != Counters::default())
-            .map(|(function, counters)| Row { function, counters })
-            .collect();
+        let (functions, namer) = self.functions.settle(&self.tables.blocks);
+        let rows = merge(functions.into_iter().zip(self.rows));
         let profile = Profile::new(self.machine, rows, counts, remarks)?;
         Ok((profile, namer))
     }
 }
 
 const PAGE_FAULT: u8 = 14;
+
+/// One row for each function that did anything, in order of first execution.
+fn merge(counted: impl Iterator<Item = (Function, Counters)>) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut numbers: FxHashMap<Function, usize> = FxHashMap::default();
+    for (function, counters) in counted {
+        if counters == Counters::default() {
+            continue;
+        }
+        match numbers.get(&function) {
+            Some(&row) => rows[row].counters += &counters,
+            None => {
+                numbers.insert(function.clone(), rows.len());
+                rows.push(Row { function, counters });
+            }
+        }
+    }
+    rows
+}
 
 /// Translations of the page of `address` and, if `bytes` reach into it, of the next.
 #[inline(always)]

@@ -312,7 +312,14 @@ proptest! {
 struct ByPage;
 
 impl Namer for ByPage {
-    fn name(&mut self, place: &Place<'_>) -> Option<Name> {
+    fn name(&mut self, place: &Place<'_>) -> Naming {
+        if matches!(place.layer, Layer::User(_)) {
+            return Naming::Later;
+        }
+        Naming::Known(self.settle(place))
+    }
+
+    fn settle(&mut self, place: &Place<'_>) -> Option<Name> {
         let function = format!("page_{}", (place.address - CODE) >> 12);
         Some(Name { module: "test".into(), function, address: place.address & !0xfff })
     }

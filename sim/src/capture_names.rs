@@ -1,0 +1,264 @@
+//! Names from the symbols of a capture folder.
+
+use crate::functions::{Name, Namer, Naming, Place};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use strata_symbols::{
+    AddressSpaceId, Agreement, BuildId, DomainId, DomainSymbols, ExecutedCode, KERNEL_TOLERANCE,
+    Layer, LoadBias, MachineSymbols, Mapping, NamedFingerprint, ProcessMaps, SymbolSource,
+    UserImage, Verdict, read_file, read_fingerprints, read_kallsyms_with_modules,
+    read_proc_modules, read_symbol_list,
+};
+use strata_workloads::manifest::{self, CaptureManifest};
+
+/// File of a capture folder with the fingerprints of the code that ran.
+pub const FINGERPRINTS: &str = "symbols/fingerprints";
+
+/// Why a capture's symbols cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NamesError {
+    /// A file could not be read or makes no sense.
+    #[error("symbols of {whose}: {source}; make the capture again, or replay with --no-symbols")]
+    Unusable {
+        /// `xen`, `dom0`, a path.
+        whose: String,
+        /// What is wrong.
+        source: strata_symbols::Error,
+    },
+    /// The symbols are of another build than the code that ran.
+    #[error(
+        "symbols of {whose} do not belong to this trace: {differed} of {compared} lines of code that ran are not the expected ones, first at {first:#x}; put the symbols of the build that ran in place (`strata capture` fetches them), or replay with --no-symbols"
+    )]
+    Wrong {
+        /// `xen`, `dom0-kernel`, a path.
+        whose: String,
+        /// Lines of 64 bytes that differ.
+        differed: u64,
+        /// Lines compared.
+        compared: u64,
+        /// Address of the first.
+        first: u64,
+    },
+}
+
+/// Names of everything in a capture.
+///
+/// Hypervisor and kernels are named as their code is met. Which program runs in an address space
+/// is found from the code bytes that ran in it, once the stream has ended.
+pub struct CaptureNames {
+    symbols: MachineSymbols,
+    fingerprints: Vec<NamedFingerprint>,
+    /// Code that ran, of each layer; user code by address space.
+    code: BTreeMap<(Layer, AddressSpaceId), ExecutedCode>,
+    settled: bool,
+}
+
+const NO_SPACE: AddressSpaceId = AddressSpaceId(u64::MAX);
+
+impl CaptureNames {
+    /// Reads the symbols that `manifest` names in `folder`.
+    ///
+    /// # Errors
+    /// Names the file that is missing or makes no sense.
+    pub fn open(folder: &Path, manifest: &CaptureManifest) -> Result<Self, NamesError> {
+        let hypervisor = match &manifest.hypervisor {
+            Some(hypervisor) => SymbolSource::XenMap
+                .open(&find(folder, &hypervisor.map))
+                .map_err(unusable(&hypervisor.name))?,
+            None => Default::default(),
+        };
+        let mut symbols = MachineSymbols::new(hypervisor);
+        for domain in &manifest.domains {
+            symbols.add_domain(DomainId(domain.id), read_domain(folder, domain)?);
+        }
+        let path = find(folder, FINGERPRINTS);
+        let fingerprints = if path.exists() {
+            let bytes = read_file(&path).map_err(unusable("the fingerprints"))?;
+            read_fingerprints(&bytes, &path.display().to_string())
+                .map_err(unusable("the fingerprints"))?
+        } else {
+            Vec::new()
+        };
+        Ok(CaptureNames { symbols, fingerprints, code: BTreeMap::new(), settled: false })
+    }
+
+    /// The symbols, with every address space identified that a replay has met.
+    pub fn symbols(&self) -> &MachineSymbols {
+        &self.symbols
+    }
+
+    /// Code that ran in a kernel or the hypervisor, or in a user address space.
+    pub fn code(&self) -> impl Iterator<Item = (Layer, AddressSpaceId, &ExecutedCode)> {
+        self.code.iter().map(|(&(layer, space), code)| (layer, space, code))
+    }
+
+    fn identify(&mut self) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        for (&(layer, space), code) in &self.code {
+            if let Layer::User(domain) = layer
+                && let Some(domain) = self.symbols.domain_mut(domain)
+            {
+                domain.identify(space, code);
+            }
+        }
+    }
+
+    /// Compares the code that ran with the fingerprints that came with the symbols.
+    ///
+    /// # Errors
+    /// [`NamesError::Wrong`] if the symbols of a kernel or of the hypervisor are of another build.
+    pub fn check(&self) -> Result<(), NamesError> {
+        for print in &self.fingerprints {
+            let Some(layer) = kernel_layer(&print.name) else { continue };
+            let Some(code) = self.code.get(&(layer, NO_SPACE)) else { continue };
+            let agreement = print.fingerprint.check(code, 0, u64::MAX, LoadBias(0));
+            if agreement.verdict(KERNEL_TOLERANCE) == Verdict::Different {
+                return Err(wrong(&print.name, &agreement));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with the images of programs, a sentence each.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut complaints: Vec<String> = self
+            .symbols
+            .domains()
+            .flat_map(|(_, domain)| domain.spaces())
+            .flat_map(|(_, space)| space.rejected())
+            .map(ToString::to_string)
+            .collect();
+        complaints.sort();
+        complaints.dedup();
+        complaints
+    }
+
+    /// Fingerprints of everything that ran outside programs, to keep beside trimmed symbols.
+    pub fn kernel_fingerprints(&self, manifest: &CaptureManifest) -> Vec<NamedFingerprint> {
+        self.code
+            .iter()
+            .filter_map(|(&(layer, _), code)| {
+                let build_id = match layer {
+                    Layer::Hypervisor => manifest.hypervisor.as_ref()?.build_id.as_deref(),
+                    Layer::Kernel(domain) => manifest.domain(domain.0)?.kernel_build_id.as_deref(),
+                    _ => return None,
+                };
+                Some(NamedFingerprint {
+                    name: layer.to_string(),
+                    build_id: build_id.and_then(BuildId::from_hex),
+                    fingerprint: strata_symbols::Fingerprint::of(code, 0, u64::MAX, LoadBias(0)),
+                })
+            })
+            .collect()
+    }
+}
+
+/// The layer whose code a fingerprint of this name is of; `None` for programs.
+fn kernel_layer(name: &str) -> Option<Layer> {
+    name.parse().ok().filter(|layer| matches!(layer, Layer::Hypervisor | Layer::Kernel(_)))
+}
+
+fn wrong(whose: &str, agreement: &Agreement) -> NamesError {
+    NamesError::Wrong {
+        whose: whose.to_owned(),
+        differed: agreement.differed,
+        compared: agreement.matched + agreement.differed,
+        first: agreement.first_difference.unwrap_or(0),
+    }
+}
+
+fn unusable(whose: &str) -> impl FnOnce(strata_symbols::Error) -> NamesError {
+    let whose = whose.to_owned();
+    move |source| NamesError::Unusable { whose, source }
+}
+
+/// The file of this name, or its compressed form where only that exists.
+fn find(folder: &Path, name: &str) -> PathBuf {
+    let plain = folder.join(name);
+    let compressed = folder.join(format!("{name}.zst"));
+    if !plain.exists() && compressed.exists() { compressed } else { plain }
+}
+
+fn read_domain(folder: &Path, domain: &manifest::Domain) -> Result<DomainSymbols, NamesError> {
+    let path = find(folder, &domain.kallsyms);
+    let file = path.display().to_string();
+    let read = || {
+        let bytes = read_file(&path)?;
+        let Some(modules) = &domain.modules else {
+            return SymbolSource::Kallsyms.read(&bytes, &file);
+        };
+        if let Ok(list) = read_symbol_list(&bytes, &file) {
+            return Ok(list);
+        }
+        let modules = find(folder, modules);
+        let ranges = read_proc_modules(&read_file(&modules)?, &modules.display().to_string())?;
+        read_kallsyms_with_modules(&bytes, &file, &ranges)
+    };
+    let mut symbols = DomainSymbols::new(read().map_err(unusable(&domain.name))?);
+    for elf in &domain.elf_files {
+        let path = find(folder, &elf.file);
+        let read = || UserImage::read(&read_file(&path)?, &path.display().to_string(), &elf.path);
+        symbols.add_image(read().map_err(unusable(&elf.path))?);
+    }
+    for process in &domain.processes {
+        symbols.add_process(ProcessMaps {
+            pid: process.pid,
+            name: process.command.clone(),
+            mappings: process.mappings.iter().map(mapping).collect(),
+        });
+    }
+    Ok(symbols)
+}
+
+fn mapping(mapping: &manifest::Mapping) -> Mapping {
+    Mapping {
+        start: mapping.start.0,
+        end: mapping.end.0,
+        readable: true,
+        writable: false,
+        executable: true,
+        shared: false,
+        offset: mapping.offset.0,
+        device: String::new(),
+        inode: 0,
+        path: Some(mapping.path.clone()),
+        deleted: false,
+    }
+}
+
+fn space_of(place: &Place<'_>) -> AddressSpaceId {
+    match place.layer {
+        Layer::User(_) => place.space.map_or(NO_SPACE, |space| AddressSpaceId(u64::from(space.0))),
+        _ => NO_SPACE,
+    }
+}
+
+impl Namer for CaptureNames {
+    fn name(&mut self, place: &Place<'_>) -> Naming {
+        let space = space_of(place);
+        self.code.entry((place.layer, space)).or_default().add(place.address, place.code);
+        match place.layer {
+            Layer::User(_) => Naming::Later,
+            Layer::Unknown => Naming::Known(None),
+            _ => Naming::Known(look_up(&self.symbols, place, space)),
+        }
+    }
+
+    fn settle(&mut self, place: &Place<'_>) -> Option<Name> {
+        self.identify();
+        look_up(&self.symbols, place, space_of(place))
+    }
+}
+
+fn look_up(symbols: &MachineSymbols, place: &Place<'_>, space: AddressSpaceId) -> Option<Name> {
+    let found = symbols.lookup(place.layer, space, place.address)?;
+    let function = match &found.symbol {
+        Some(symbol) => symbol.display_name().into_owned(),
+        // A stripped program: its name is all there is.
+        None => format!("[{}]", found.module),
+    };
+    Some(Name { module: found.module.to_owned(), function, address: found.start })
+}
