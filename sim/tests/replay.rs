@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use strata_cachemodel::{ControlEvent, Hierarchy, Machine, Mapping, PageSize as Size, RefKind};
-use strata_sim::{Counters, Extent, Name, Nameless, Namer, Place, Profile, Replay};
+use strata_sim::{Counters, Extent, Name, Nameless, Namer, Naming, Place, Profile, Replay};
 use strata_symbols::{DomainId, Layer};
 use strata_workloads::trace::{
     AccessKind, Base, Batch, Block, BlockId, CodeSize, ControlRegister, Definitions, Event, Flow,
