@@ -4,7 +4,7 @@ use crate::functions::{Name, Namer, Naming, Place};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use strata_symbols::{
-    AddressSpaceId, Agreement, BuildId, DomainId, DomainSymbols, ExecutedCode, KERNEL_TOLERANCE,
+    AddressSpaceId, Agreement, BuildId, DomainId, DomainSymbols, ExecutedCode, Fingerprint, KERNEL_TOLERANCE,
     Layer, LoadBias, MachineSymbols, Mapping, NamedFingerprint, ProcessMaps, SymbolSource,
     UserImage, Verdict, read_file, read_fingerprints, read_kallsyms_with_modules,
     read_proc_modules, read_symbol_list,
@@ -51,6 +51,8 @@ pub struct CaptureNames {
     fingerprints: Vec<NamedFingerprint>,
     /// Code that ran, of each layer; user code by address space.
     code: BTreeMap<(Layer, AddressSpaceId), ExecutedCode>,
+    /// Blocks of user code, for the fingerprints of programs.
+    user_blocks: Vec<(DomainId, AddressSpaceId, u64, Box<[u8]>)>,
     settled: bool,
 }
 
@@ -68,10 +70,6 @@ impl CaptureNames {
                 .map_err(unusable(&hypervisor.name))?,
             None => Default::default(),
         };
-        let mut symbols = MachineSymbols::new(hypervisor);
-        for domain in &manifest.domains {
-            symbols.add_domain(DomainId(domain.id), read_domain(folder, domain)?);
-        }
         let path = find(folder, FINGERPRINTS);
         let fingerprints = if path.exists() {
             let bytes = read_file(&path).map_err(unusable("the fingerprints"))?;
@@ -80,7 +78,12 @@ impl CaptureNames {
         } else {
             Vec::new()
         };
-        Ok(CaptureNames { symbols, fingerprints, code: BTreeMap::new(), settled: false })
+        let mut symbols = MachineSymbols::new(hypervisor);
+        for domain in &manifest.domains {
+            let read = read_domain(folder, domain, &fingerprints)?;
+            symbols.add_domain(DomainId(domain.id), read);
+        }
+        Ok(CaptureNames { symbols, fingerprints, code: BTreeMap::new(), user_blocks: Vec::new(), settled: false })
     }
 
     /// The symbols, with every address space identified that a replay has met.
@@ -136,8 +139,31 @@ impl CaptureNames {
         complaints
     }
 
-    /// Fingerprints of everything that ran outside programs, to keep beside trimmed symbols.
-    pub fn kernel_fingerprints(&self, manifest: &CaptureManifest) -> Vec<NamedFingerprint> {
+    /// Fingerprints of all code that ran, to keep beside trimmed symbols.
+    pub fn fingerprints(&self, manifest: &CaptureManifest) -> Vec<NamedFingerprint> {
+        let mut prints = self.kernel_fingerprints(manifest);
+        let mut images: BTreeMap<String, (Option<BuildId>, ExecutedCode)> = BTreeMap::new();
+        for (domain, space, address, code) in &self.user_blocks {
+            let symbols = self.symbols.domain(*domain);
+            let placement =
+                symbols.and_then(|d| d.space(*space)).and_then(|s| s.placement(*address));
+            let Some((placement, image)) = placement.and_then(|p| Some((p, p.image.as_ref()?)))
+            else {
+                continue;
+            };
+            let print = images.entry(image_print(*domain, image.path())).or_default();
+            print.0 = image.build_id().cloned();
+            print.1.add(placement.bias.to_image(*address), code);
+        }
+        prints.extend(images.into_iter().map(|(name, (build_id, code))| NamedFingerprint {
+            name,
+            build_id,
+            fingerprint: Fingerprint::of(&code, 0, u64::MAX, LoadBias(0)),
+        }));
+        prints
+    }
+
+    fn kernel_fingerprints(&self, manifest: &CaptureManifest) -> Vec<NamedFingerprint> {
         self.code
             .iter()
             .filter_map(|(&(layer, _), code)| {
@@ -149,11 +175,16 @@ impl CaptureNames {
                 Some(NamedFingerprint {
                     name: layer.to_string(),
                     build_id: build_id.and_then(BuildId::from_hex),
-                    fingerprint: strata_symbols::Fingerprint::of(code, 0, u64::MAX, LoadBias(0)),
+                    fingerprint: Fingerprint::of(code, 0, u64::MAX, LoadBias(0)),
                 })
             })
             .collect()
     }
+}
+
+/// The name under which the fingerprint of a domain's program is kept.
+fn image_print(domain: DomainId, path: &str) -> String {
+    format!("dom{}:{path}", domain.0)
 }
 
 /// The layer whose code a fingerprint of this name is of; `None` for programs.
@@ -182,7 +213,11 @@ fn find(folder: &Path, name: &str) -> PathBuf {
     if !plain.exists() && compressed.exists() { compressed } else { plain }
 }
 
-fn read_domain(folder: &Path, domain: &manifest::Domain) -> Result<DomainSymbols, NamesError> {
+fn read_domain(
+    folder: &Path,
+    domain: &manifest::Domain,
+    fingerprints: &[NamedFingerprint],
+) -> Result<DomainSymbols, NamesError> {
     let path = find(folder, &domain.kallsyms);
     let file = path.display().to_string();
     let read = || {
@@ -201,7 +236,13 @@ fn read_domain(folder: &Path, domain: &manifest::Domain) -> Result<DomainSymbols
     for elf in &domain.elf_files {
         let path = find(folder, &elf.file);
         let read = || UserImage::read(&read_file(&path)?, &path.display().to_string(), &elf.path);
-        symbols.add_image(read().map_err(unusable(&elf.path))?);
+        let image = read().map_err(unusable(&elf.path))?;
+        let print = image_print(DomainId(domain.id), &elf.path);
+        let print = fingerprints.iter().find(|fingerprint| fingerprint.name == print);
+        symbols.add_image(match print {
+            Some(print) => image.with_fingerprint(print.fingerprint.clone()),
+            None => image,
+        });
     }
     for process in &domain.processes {
         symbols.add_process(ProcessMaps {
@@ -241,7 +282,10 @@ impl Namer for CaptureNames {
         let space = space_of(place);
         self.code.entry((place.layer, space)).or_default().add(place.address, place.code);
         match place.layer {
-            Layer::User(_) => Naming::Later,
+            Layer::User(domain) => {
+                self.user_blocks.push((domain, space, place.address, place.code.into()));
+                Naming::Later
+            }
             Layer::Unknown => Naming::Known(None),
             _ => Naming::Known(look_up(&self.symbols, place, space)),
         }

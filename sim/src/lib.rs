@@ -14,6 +14,7 @@ mod layers;
 mod pipeline;
 mod profile;
 mod replay;
+mod trim;
 
 pub use addressing::{Addressing, Page};
 pub use capture_names::{CaptureNames, FINGERPRINTS, NamesError};
@@ -26,3 +27,4 @@ pub use layers::layer_of;
 pub use pipeline::{ReadReport, for_each_batch};
 pub use profile::{Profile, Row};
 pub use replay::{Extent, Remarks, Replay};
+pub use trim::{TrimError, TrimOptions, TrimReport, trim};
