@@ -15,6 +15,7 @@ use crate::machine::Machine;
 use crate::outcome::Outcome;
 use crate::page::{Mapping, PhysAddr};
 use crate::semantics::Semantics;
+use crate::span::{PAGE_BYTES, Span};
 use crate::tlb::{Tlb, TlbLookup};
 
 /// Kind of a reference.
@@ -39,34 +40,6 @@ struct FetchedLine {
 
 impl FetchedLine {
     const NONE: Self = Self { virtual_line: 0, mapping: Mapping::NONE };
-}
-
-/// The part of a reference that lies in one 4 KiB page.
-#[derive(Clone, Copy)]
-struct Span {
-    va: u64,
-    bytes: u64,
-    mapping: Mapping,
-}
-
-const PAGE: u64 = 4096;
-
-impl Span {
-    fn first_byte(self) -> PhysAddr {
-        self.mapping.physical(self.va)
-    }
-
-    /// Addresses in the lines that it touches, one for each, in order.
-    fn lines(self, line_shift: u32) -> impl Iterator<Item = PhysAddr> {
-        let first = self.first_byte().0;
-        let last = first + (self.bytes - 1);
-        (first >> line_shift..=last >> line_shift).map(move |line| PhysAddr(line << line_shift))
-    }
-
-    fn is_in_large_page_of(self, other: Self) -> bool {
-        let size = self.mapping.size();
-        size == other.mapping.size() && self.va >> size.shift() == other.va >> size.shift()
-    }
 }
 
 /// Caches and TLBs of one processor.
@@ -198,7 +171,7 @@ impl Hierarchy {
         let missed = tlb == TlbLookup::Miss;
         self.count_tlb(kind, missed, tlb == TlbLookup::StaleHit, &mut outcome);
         if mapping.is_device() {
-            self.count_device(kind, &mut outcome);
+            self.access_device(kind, &mut outcome);
             return outcome;
         }
         let address = mapping.physical(va);
@@ -230,12 +203,12 @@ impl Hierarchy {
     ) -> Outcome {
         let mut outcome = Outcome::NONE;
         self.count_reference(kind);
-        let in_first = bytes.min(PAGE - va % PAGE);
+        let in_first = bytes.min(PAGE_BYTES - va % PAGE_BYTES);
         let beyond = bytes - in_first;
         let head = Span { va, bytes: in_first, mapping: first };
         let tail = second.filter(|_| beyond > 0).map(|mapping| Span {
             va: va.wrapping_add(in_first),
-            bytes: beyond.min(PAGE),
+            bytes: beyond.min(PAGE_BYTES),
             mapping,
         });
         if beyond > tail.map_or(0, |tail| tail.bytes) {
@@ -243,9 +216,7 @@ impl Hierarchy {
         }
         let last_lookup = self.look_up_pages(kind, head, tail, &mut outcome);
         if first.is_device() || tail.is_some_and(|tail| tail.mapping.is_device()) {
-            self.count_device(kind, &mut outcome);
-            self.last_fetch =
-                if kind == RefKind::Fetch { FetchedLine::NONE } else { self.last_fetch };
+            self.access_device(kind, &mut outcome);
             return outcome;
         }
         self.look_up_lines(kind, head, tail, &mut outcome);
@@ -430,9 +401,13 @@ impl Hierarchy {
     }
 
     #[cold]
-    fn count_device(&mut self, kind: RefKind, outcome: &mut Outcome) {
+    fn access_device(&mut self, kind: RefKind, outcome: &mut Outcome) {
         match kind {
-            RefKind::Fetch => self.counts.device.fetches += 1,
+            RefKind::Fetch => {
+                self.counts.device.fetches += 1;
+                // Its page may have taken the entry of the line fetched last.
+                self.last_fetch = FetchedLine::NONE;
+            }
             RefKind::Read => self.counts.device.reads += 1,
             RefKind::Write | RefKind::ModifyWrite => self.counts.device.writes += 1,
         }

@@ -40,6 +40,7 @@ mod page;
 pub mod preset;
 mod semantics;
 mod size;
+mod span;
 mod tlb;
 
 pub use cache::{Cache, CacheLookup, LineAddr};

@@ -184,7 +184,7 @@ impl NaiveHierarchy {
 
     fn ask_l2(&mut self, address: u64) -> bool {
         let missing = self.l2.access(address, false);
-        self.to_memory(missing);
+        self.pass_to_memory(missing);
         missing.is_some()
     }
 
@@ -195,10 +195,10 @@ impl NaiveHierarchy {
         let missing = self.l2.access(victim, true);
         self.counts.l2.writebacks += 1;
         self.counts.l2.writeback_misses += u64::from(missing.is_some());
-        self.to_memory(missing);
+        self.pass_to_memory(missing);
     }
 
-    fn to_memory(&mut self, missing: Option<Missing>) {
+    fn pass_to_memory(&mut self, missing: Option<Missing>) {
         let victim = missing.and_then(|missing| missing.dirty_victim);
         self.counts.l2.memory_writebacks += u64::from(victim.is_some());
     }

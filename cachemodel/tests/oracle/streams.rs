@@ -65,7 +65,7 @@ fn addresses() -> impl Strategy<Value = u64> {
 
 fn mappings() -> impl Strategy<Value = Mapping> {
     let size = prop::sample::select(PageSize::ALL.as_slice());
-    (0..FRAMES, size, any::<bool>(), prop::bool::weighted(0.1)).prop_map(
+    (0..FRAMES, size, any::<bool>(), prop::bool::weighted(0.2)).prop_map(
         |(frame, size, global, device)| {
             Mapping::new(frame, size).with_global(global).with_device(device)
         },
