@@ -8,7 +8,6 @@ use goblin::elf::header::{self, Header};
 use goblin::elf::program_header::{self, ProgramHeader};
 use goblin::elf::section_header::{self, SectionHeader};
 use goblin::elf::sym::{self, Sym, Symtab};
-use goblin::strtab::Strtab;
 
 use crate::build_id::BuildId;
 use crate::error::{Error, Result};
@@ -46,7 +45,7 @@ pub(crate) struct ElfFile<'a> {
     pub(crate) is_fixed: bool,
     pub(crate) segments: Vec<ProgramHeader>,
     pub(crate) sections: Vec<SectionHeader>,
-    section_names: Strtab<'a>,
+    section_names: Names<'a>,
 }
 
 impl<'a> ElfFile<'a> {
@@ -76,7 +75,7 @@ impl<'a> ElfFile<'a> {
                 .map_err(failed)?;
         let section_names = match sections.get(usize::from(header.e_shstrndx)) {
             Some(section) => strings(bytes, section),
-            None => Strtab::default(),
+            None => Names::default(),
         };
         Ok(Self {
             bytes,
@@ -90,7 +89,7 @@ impl<'a> ElfFile<'a> {
     }
 
     pub(crate) fn section_name(&self, section: &SectionHeader) -> &'a str {
-        self.section_names.get_unsafe(section.sh_name).unwrap_or("")
+        self.section_names.get(section.sh_name)
     }
 
     /// The bytes of a section; none for one without bytes in the file or beyond its end.
@@ -154,7 +153,7 @@ impl<'a> ElfFile<'a> {
     }
 
     /// The full symbol table, or else the dynamic one, or else nothing.
-    pub(crate) fn symbol_section(&self) -> Option<(Symtab<'a>, Strtab<'a>)> {
+    pub(crate) fn symbol_section(&self) -> Option<(Symtab<'a>, Names<'a>)> {
         let of_type = |kind| {
             let sections = self.sections.iter().filter(move |s| s.sh_type == kind);
             sections.filter_map(|s| self.symbols_of(s)).find(|(symbols, _)| symbols.len() > 1)
@@ -163,7 +162,7 @@ impl<'a> ElfFile<'a> {
     }
 
     /// The symbols of a section and their names.
-    pub(crate) fn symbols_of(&self, section: &SectionHeader) -> Option<(Symtab<'a>, Strtab<'a>)> {
+    pub(crate) fn symbols_of(&self, section: &SectionHeader) -> Option<(Symtab<'a>, Names<'a>)> {
         let bytes = self.section_bytes(section)?;
         if bytes.is_empty() {
             return None;
@@ -185,7 +184,7 @@ impl<'a> ElfFile<'a> {
         if let Some((symbols, names)) = self.symbol_section() {
             let mut source_file = None;
             for symbol in symbols.iter() {
-                let name = names.get_unsafe(symbol.st_name).unwrap_or("");
+                let name = names.get(symbol.st_name);
                 if symbol.st_type() == sym::STT_FILE {
                     source_file = (!name.is_empty()).then_some(name);
                 } else if let Some(record) = self.record(&symbol, name, source_file) {
@@ -243,10 +242,22 @@ impl<'a> ElfFile<'a> {
     }
 }
 
-/// The strings of a section, looked up as needed.
-fn strings<'a>(bytes: &'a [u8], section: &SectionHeader) -> Strtab<'a> {
-    let bytes = section.file_range().and_then(|range| bytes.get(range)).unwrap_or(&[]);
-    Strtab::from_slice_unparsed(bytes, 0, bytes.len(), 0)
+/// The names that a string section holds.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Names<'a>(&'a [u8]);
+
+impl<'a> Names<'a> {
+    /// The name at an offset, up to its NUL; empty where there is none or it is no UTF-8, on which
+    /// goblin's own look-up panics.
+    pub(crate) fn get(&self, offset: usize) -> &'a str {
+        let bytes = self.0.get(offset..).unwrap_or(&[]);
+        let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(0);
+        std::str::from_utf8(&bytes[..end]).unwrap_or("")
+    }
+}
+
+fn strings<'a>(bytes: &'a [u8], section: &SectionHeader) -> Names<'a> {
+    Names(section.file_range().and_then(|range| bytes.get(range)).unwrap_or(&[]))
 }
 
 fn type_name(header: &Header) -> &'static str {

@@ -17,6 +17,8 @@
 //! # Ok::<(), strata_symbols::Error>(())
 //! ```
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
 mod address_space;
 mod agreement;
 mod build_id;

@@ -55,7 +55,9 @@ impl DomainSymbols {
         space: AddressSpaceId,
         symbols: AddressSpaceSymbols,
     ) -> &AddressSpaceSymbols {
-        self.spaces.entry(space).insert_entry(symbols).into_mut()
+        let place = self.spaces.entry(space).or_default();
+        *place = symbols;
+        place
     }
 
     /// The symbols of the kernel and its modules.
@@ -119,7 +121,9 @@ impl MachineSymbols {
 
     /// Adds a domain, in place of one of the same number.
     pub fn add_domain(&mut self, id: DomainId, domain: DomainSymbols) -> &mut DomainSymbols {
-        self.domains.entry(id).insert_entry(domain).into_mut()
+        let place = self.domains.entry(id).or_default();
+        *place = domain;
+        place
     }
 
     /// The symbols of the hypervisor.

@@ -22,8 +22,8 @@ const JUMP_THROUGH_SLOT: [u8; 2] = [0xff, 0x25];
 /// Length of a stub where the section does not say, in bytes.
 const USUAL_STUB_BYTES: u64 = 16;
 
-/// Adds `NAME@plt` for each stub whose function is known. What else is in the sections goes by
-/// the section's name. Other machines than x86-64 get nothing.
+/// Adds `NAME@plt` for each stub whose function is known. Others, such as the first one, which
+/// calls the loader, go by the section's name. Other machines than x86-64 get nothing.
 pub(crate) fn add(file: &ElfFile<'_>, builder: &mut SymbolTableBuilder) {
     if file.machine != EM_X86_64 {
         return;
@@ -34,10 +34,10 @@ pub(crate) fn add(file: &ElfFile<'_>, builder: &mut SymbolTableBuilder) {
         if !matches!(name, ".plt" | ".plt.sec" | ".plt.got" | ".iplt") {
             continue;
         }
-        builder.add(stub(section.sh_addr, section.sh_size, name));
         for (address, size, slot) in stubs(file, section) {
-            if let Some(function) = slots.get(&slot) {
-                builder.add(stub(address, size, &format!("{function}@plt")));
+            match slot.and_then(|slot| slots.get(&slot)) {
+                Some(function) => builder.add(stub(address, size, &format!("{function}@plt"))),
+                None => builder.add(stub(address, size, name)),
             }
         }
     }
@@ -55,24 +55,27 @@ fn stub(address: u64, size: u64, name: &str) -> SymbolRecord<'_> {
     }
 }
 
-/// Address, size and slot of each stub in a section.
-fn stubs(file: &ElfFile<'_>, section: &SectionHeader) -> Vec<(u64, u64, u64)> {
+/// Address and size of each stub in a section, and the slot that it jumps through.
+fn stubs(file: &ElfFile<'_>, section: &SectionHeader) -> Vec<(u64, u64, Option<u64>)> {
     let bytes = file.section_bytes(section).unwrap_or(&[]);
     let size = match section.sh_entsize {
         size @ 8..=64 => size,
         _ => USUAL_STUB_BYTES,
     };
-    let entries = bytes.chunks_exact(size as usize).zip(0u64..);
+    let entries = bytes.chunks(size as usize).zip(0u64..);
     entries
-        .filter_map(|(code, index)| {
+        .map(|(code, index)| {
             let address = section.sh_addr.wrapping_add(index * size);
-            let at = code.windows(2).position(|pair| pair == JUMP_THROUGH_SLOT)?;
-            let distance = code.get(at + 2..)?.first_chunk::<4>()?;
-            let next_instruction = address.wrapping_add(at as u64 + 6);
-            let slot = next_instruction.wrapping_add_signed(i32::from_le_bytes(*distance).into());
-            Some((address, size, slot))
+            (address, code.len() as u64, slot(code, address))
         })
         .collect()
+}
+
+fn slot(code: &[u8], address: u64) -> Option<u64> {
+    let at = code.windows(2).position(|pair| pair == JUMP_THROUGH_SLOT)?;
+    let distance = code.get(at + 2..)?.first_chunk::<4>()?;
+    let next_instruction = address.wrapping_add(at as u64 + 6);
+    Some(next_instruction.wrapping_add_signed(i32::from_le_bytes(*distance).into()))
 }
 
 /// Function names by address of the slot that will hold the function's address.
@@ -91,7 +94,7 @@ fn slots<'a>(file: &ElfFile<'a>) -> HashMap<u64, &'a str> {
             let name = match relocation.r_type {
                 R_X86_64_JUMP_SLOT | R_X86_64_GLOB_DAT => {
                     symbols.as_ref().and_then(|(symbols, names)| {
-                        names.get_unsafe(symbols.get(relocation.r_sym)?.st_name)
+                        Some(names.get(symbols.get(relocation.r_sym)?.st_name))
                     })
                 }
                 R_X86_64_IRELATIVE => names_by_address
@@ -113,8 +116,8 @@ fn names_of<'a>(file: &ElfFile<'a>) -> HashMap<u64, &'a str> {
     let mut shortest: HashMap<u64, &'a str> = HashMap::new();
     if let Some((symbols, names)) = file.symbol_section() {
         for symbol in symbols.iter().filter(|symbol| symbol.is_function() || symbol.st_size != 0) {
-            let name = names.get_unsafe(symbol.st_name).filter(|name| !name.is_empty());
-            if let Some(name) = name {
+            let name = names.get(symbol.st_name);
+            if !name.is_empty() {
                 let held = shortest.entry(symbol.st_value).or_insert(name);
                 if (name.len(), name) < (held.len(), *held) {
                     *held = name;

@@ -55,11 +55,15 @@ pub(crate) fn is_section_mark(name: &str) -> bool {
     is_section_end(name) || is_section_start(name)
 }
 
-/// Whether the name marks where a text section ends; what follows it is not code of that name.
+/// Whether the name marks where a text section ends, or where an image would begin if it had no
+/// headers; what follows it is not code of that name.
 pub(crate) fn is_section_end(name: &str) -> bool {
     let bare = name.trim_start_matches('_');
     name.starts_with('_')
-        && (bare.ends_with("text_end") || bare.strip_prefix('e').is_some_and(is_text_section))
+        && (bare == "image_base__"
+            || bare.ends_with("text_end")
+            || bare.ends_with("thunk_end")
+            || bare.strip_prefix('e').is_some_and(is_text_section))
 }
 
 fn is_section_start(name: &str) -> bool {
@@ -67,7 +71,7 @@ fn is_section_start(name: &str) -> bool {
     let bare = bare.strip_prefix("pi_").unwrap_or(bare).trim_start_matches('_');
     name.starts_with('_')
         && (bare.ends_with("text_start")
-            || bare == "image_base__"
+            || bare.ends_with("thunk_start")
             || is_text_section(bare)
             || bare.strip_prefix('s').is_some_and(is_text_section))
 }
@@ -117,6 +121,7 @@ mod tests {
             "_stextentry",
             "__pi__text",
             "__image_base__",
+            "__indirect_thunk_start",
         ] {
             assert!(is_section_mark(mark), "{mark}");
         }

@@ -140,8 +140,8 @@ fn sort(table: &mut SymbolTable) {
             .then(a.kind.cmp(&b.kind))
     });
     entries.dedup_by(|later, first| {
-        (later.address, later.kind, later.module, later.source_file)
-            == (first.address, first.kind, first.module, first.source_file)
+        (later.address, later.size, later.kind, later.module, later.source_file)
+            == (first.address, first.size, first.kind, first.module, first.source_file)
             && table.name(later) == table.name(first)
     });
     table.entries = entries;
@@ -167,13 +167,17 @@ fn settle_sizes(entries: &mut [Entry], mut ends: Vec<u64>, limit: u64) {
     }
 }
 
-/// Takes the bytes from symbols that only mark a place: ends of sections, and labels, which are
-/// unsized and strictly inside a sized symbol of the same kind.
+/// Takes the bytes from symbols that only mark a place: ends of sections (and beginnings where
+/// one ends, which are empty sections), and labels, which are unsized and strictly inside a sized
+/// symbol of the same kind.
 fn forget_sizes_of_marks(table: &mut SymbolTable) {
     let mut entries = std::mem::take(&mut table.entries);
-    for entry in entries.iter_mut().filter(|entry| !entry.size_is_given) {
-        if preference::is_section_end(table.name(entry)) {
-            entry.size = 0;
+    for group in entries.chunk_by_mut(|a, b| a.address == b.address) {
+        let has_end = group.iter().any(|entry| preference::is_section_end(table.name(entry)));
+        for entry in group.iter_mut().filter(|entry| has_end && !entry.size_is_given) {
+            if preference::is_section_mark(table.name(entry)) {
+                entry.size = 0;
+            }
         }
     }
     for kind in [SymbolKind::Code, SymbolKind::Data] {

@@ -106,6 +106,10 @@ fn write_symbols(
     let ends: BTreeSet<u64> = symbols
         .iter()
         .filter(|symbol| !symbol.size_is_given && symbol.size != 0)
+        // One that took its size from an alias finds it there again; a mark would cut others.
+        .filter(|symbol| {
+            !table.aliases(symbol.id).any(|a| a.kind == symbol.kind && a.size_is_given)
+        })
         .map(Symbol::end)
         .filter(|end| !starts.contains(end))
         .collect();
