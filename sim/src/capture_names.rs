@@ -4,9 +4,9 @@ use crate::functions::{Name, Namer, Naming, Place};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use strata_symbols::{
-    AddressSpaceId, Agreement, BuildId, DomainId, DomainSymbols, ExecutedCode, Fingerprint, KERNEL_TOLERANCE,
-    Layer, LoadBias, MachineSymbols, Mapping, NamedFingerprint, ProcessMaps, SymbolSource,
-    UserImage, Verdict, read_file, read_fingerprints, read_kallsyms_with_modules,
+    AddressSpaceId, Agreement, BuildId, DomainId, DomainSymbols, ExecutedCode, Fingerprint,
+    KERNEL_TOLERANCE, Layer, LoadBias, MachineSymbols, Mapping, NamedFingerprint, ProcessMaps,
+    SymbolSource, UserImage, Verdict, read_file, read_fingerprints, read_kallsyms_with_modules,
     read_proc_modules, read_symbol_list,
 };
 use strata_workloads::manifest::{self, CaptureManifest};
@@ -83,7 +83,13 @@ impl CaptureNames {
             let read = read_domain(folder, domain, &fingerprints)?;
             symbols.add_domain(DomainId(domain.id), read);
         }
-        Ok(CaptureNames { symbols, fingerprints, code: BTreeMap::new(), user_blocks: Vec::new(), settled: false })
+        Ok(CaptureNames {
+            symbols,
+            fingerprints,
+            code: BTreeMap::new(),
+            user_blocks: Vec::new(),
+            settled: false,
+        })
     }
 
     /// The symbols, with every address space identified that a replay has met.

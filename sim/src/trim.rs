@@ -10,7 +10,9 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use strata_cachemodel::Machine;
-use strata_symbols::{DomainId, Layer, write_fingerprints, write_trimmed_image, write_trimmed_table};
+use strata_symbols::{
+    DomainId, Layer, write_fingerprints, write_trimmed_image, write_trimmed_table,
+};
 use strata_workloads::manifest::{CaptureManifest, ManifestError};
 use strata_workloads::trace::{Ending, TraceError, TraceReader, TraceWriter, WriterOptions};
 
@@ -106,9 +108,9 @@ fn repack(from: &Path, to: &Path, options: &TrimOptions) -> Result<Ending, TrimE
     let mut batch = Default::default();
     while reader.read(&mut batch)? {
         let head = reader.chunk_head();
-        let enough = options.instructions.is_some_and(|limit| {
-            head.is_some_and(|head| head.before.instructions >= limit)
-        });
+        let enough = options
+            .instructions
+            .is_some_and(|limit| head.is_some_and(|head| head.before.instructions >= limit));
         if enough {
             break;
         }
@@ -131,10 +133,7 @@ fn repack(from: &Path, to: &Path, options: &TrimOptions) -> Result<Ending, TrimE
     }
 }
 
-fn replay_all(
-    trace: &Path,
-    names: CaptureNames,
-) -> Result<(Profile, CaptureNames), TrimError> {
+fn replay_all(trace: &Path, names: CaptureNames) -> Result<(Profile, CaptureNames), TrimError> {
     let machine = Machine::load("vee07").unwrap_or_else(|e| unreachable!("a built-in preset: {e}"));
     let (replay, _) = for_each_batch(
         TraceReader::open(trace)?,
