@@ -42,6 +42,14 @@ impl FetchedLine {
     const NONE: Self = Self { virtual_line: 0, mapping: Mapping::NONE };
 }
 
+/// Counted in one place instead of five.
+#[derive(Debug, Clone, Copy, Default)]
+struct PlainHits {
+    fetches: u64,
+    reads: u64,
+    writes: u64,
+}
+
 /// Caches and TLBs of one processor.
 ///
 /// ```
@@ -67,8 +75,8 @@ pub struct Hierarchy {
     last_fetch: FetchedLine,
     l1i_shift: u32,
     l1d_shift: u32,
-    /// Fetches from the line fetched last; all else about them is known.
-    repeated_fetches: u64,
+    /// References within a line that hit in TLB and L1; all else about them is known.
+    plain_hits: PlainHits,
     counts: Counts,
 }
 
@@ -87,7 +95,7 @@ impl Hierarchy {
             last_fetch: FetchedLine::NONE,
             l1i_shift: machine.l1i().line_shift(),
             l1d_shift: machine.l1d().line_shift(),
-            repeated_fetches: 0,
+            plain_hits: PlainHits::default(),
             counts: Counts::default(),
         }
     }
@@ -135,7 +143,7 @@ impl Hierarchy {
             return self.several_lines(RefKind::Fetch, va, bytes, first, second);
         }
         if self.last_fetch == (FetchedLine { virtual_line: line, mapping: first }) {
-            self.repeated_fetches += 1;
+            self.plain_hits.fetches += 1;
             return Outcome::HIT;
         }
         self.one_line(RefKind::Fetch, va, first)
@@ -165,28 +173,41 @@ impl Hierarchy {
     /// A reference within one line, and so within one page.
     #[inline(always)]
     fn one_line(&mut self, kind: RefKind, va: u64, mapping: Mapping) -> Outcome {
-        let mut outcome = Outcome::NONE;
-        self.count_reference(kind);
         let tlb = self.look_up_page(kind, va, mapping);
-        let missed = tlb == TlbLookup::Miss;
-        self.count_tlb(kind, missed, tlb == TlbLookup::StaleHit, &mut outcome);
         if mapping.is_device() {
+            let mut outcome = Outcome::NONE;
+            self.count_reference(kind);
+            self.count_tlb(kind, tlb == TlbLookup::Miss, tlb == TlbLookup::StaleHit, &mut outcome);
             self.access_device(kind, &mut outcome);
             return outcome;
         }
         let address = mapping.physical(va);
         let found = self.look_up_l1(kind, address);
-        let missed = found != CacheLookup::Hit;
-        self.l1_tally(kind).add(missed);
-        outcome.add_l1(missed);
-        if missed {
-            let l2_missed = self.fill_from_l2(address, found);
-            self.l2_tally(kind).add(l2_missed);
-            outcome.add_l2_miss(l2_missed);
-        }
         if kind == RefKind::Fetch {
             self.remember_fetch(va, mapping, tlb);
         }
+        if tlb == TlbLookup::Hit && found == CacheLookup::Hit {
+            *self.plain_hits(kind) += 1;
+            return Outcome::HIT;
+        }
+        self.one_line_missed(kind, address, tlb, found)
+    }
+
+    /// The rest of a reference within one line that was not a hit in TLB and L1.
+    #[inline(never)]
+    fn one_line_missed(
+        &mut self,
+        kind: RefKind,
+        address: PhysAddr,
+        tlb: TlbLookup,
+        found: CacheLookup,
+    ) -> Outcome {
+        let mut outcome = Outcome::NONE;
+        self.count_reference(kind);
+        self.count_tlb(kind, tlb == TlbLookup::Miss, tlb == TlbLookup::StaleHit, &mut outcome);
+        let missed = found != CacheLookup::Hit;
+        let l2_missed = missed && self.fill_from_l2(address, found);
+        self.count_caches(kind, missed, l2_missed, &mut outcome);
         outcome
     }
 
@@ -363,6 +384,15 @@ impl Hierarchy {
     }
 
     #[inline(always)]
+    fn plain_hits(&mut self, kind: RefKind) -> &mut u64 {
+        match kind {
+            RefKind::Fetch => &mut self.plain_hits.fetches,
+            RefKind::Read => &mut self.plain_hits.reads,
+            RefKind::Write | RefKind::ModifyWrite => &mut self.plain_hits.writes,
+        }
+    }
+
+    #[inline(always)]
     fn l1_tally(&mut self, kind: RefKind) -> &mut Tally {
         match kind {
             RefKind::Fetch => &mut self.counts.l1i,
@@ -467,11 +497,16 @@ impl Hierarchy {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let mut counts = self.counts;
-        let repeated = self.repeated_fetches;
-        let hits = Tally { accesses: repeated, hits: repeated, misses: 0 };
-        counts.references.fetches += repeated;
-        counts.l1i += hits;
-        counts.itlb.all += hits;
+        let PlainHits { fetches, reads, writes } = self.plain_hits;
+        let hits = |count| Tally { accesses: count, hits: count, misses: 0 };
+        counts.references.fetches += fetches;
+        counts.references.reads += reads;
+        counts.references.writes += writes;
+        counts.l1i += hits(fetches);
+        counts.l1d.reads += hits(reads);
+        counts.l1d.writes += hits(writes);
+        counts.itlb.all += hits(fetches);
+        counts.dtlb.all += hits(reads + writes);
         counts
     }
 

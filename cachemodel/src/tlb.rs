@@ -12,6 +12,8 @@
 //! agrees with the stream in size and globality, then one that agrees in size, then small pages
 //! before large and global before own.
 
+use std::ops::Range;
+
 use crate::geometry::{SetIndex, TlbGeometry};
 use crate::invalidation::Flush;
 use crate::page::{FRAME_MASK, Mapping, PageSize};
@@ -73,6 +75,10 @@ impl Key {
         Owner(self.0 >> OWNER_SHIFT)
     }
 
+    fn is_global(self) -> bool {
+        self.owner() == Owner::GLOBAL
+    }
+
     fn covers(self, va: u64) -> bool {
         Self::new(va >> 12, self.size(), self.owner()) == self
     }
@@ -102,20 +108,41 @@ impl Target {
     }
 }
 
-/// A TLB. Keys and targets of a set stand in two arrays, most recently used first, empty places
-/// last.
+/// A TLB. The entries of a set stand side by side, in any order.
 #[derive(Debug, Clone)]
 pub struct Tlb {
     index: SetIndex,
     ways: usize,
     keys: Vec<Key>,
     targets: Vec<Target>,
+    /// Time of each entry's last use; 0 for an empty place, so that these are filled first.
+    used: Vec<u64>,
+    /// Time at which each entry was made; no two are equal, and 0 is none.
+    made: Vec<u64>,
+    /// Counts look-ups.
+    now: u64,
     /// Entries by size and globality, so that keys which cannot be there are not looked for.
     population: [[u32; 2]; 3],
-    /// The page looked up last, if its entry is right: then it is still in front of its set.
-    last: (u64, Mapping),
+    shortcuts: Box<[Shortcut; SHORTCUTS]>,
     pcid: u16,
     global_pages: bool,
+}
+
+/// Where a right translation was found, so that it need not be looked for again. It holds for as
+/// long as the entry at `place` is the one made then, and PCID and the use of global pages are as
+/// they were: no other entry comes before one that agrees with the stream.
+#[derive(Debug, Clone, Copy)]
+struct Shortcut {
+    vpn: u64,
+    mapping: Mapping,
+    made: u64,
+    place: usize,
+}
+
+const SHORTCUTS: usize = 128;
+
+impl Shortcut {
+    const NONE: Self = Self { vpn: 0, mapping: Mapping::NONE, made: 0, place: 0 };
 }
 
 impl Tlb {
@@ -128,8 +155,11 @@ impl Tlb {
             ways: geometry.ways(),
             keys: vec![Key::EMPTY; entries],
             targets: vec![Target(0); entries],
+            used: vec![0; entries],
+            made: vec![0; entries],
+            now: 0,
             population: [[0; 2]; 3],
-            last: (0, Mapping::NONE),
+            shortcuts: Box::new([Shortcut::NONE; SHORTCUTS]),
             pcid: 0,
             global_pages: true,
         }
@@ -137,110 +167,120 @@ impl Tlb {
 
     /// Sets which entries can be used from now on and how new ones are tagged; drops nothing.
     pub fn set_context(&mut self, pcid: u16, global_pages: bool) {
-        self.pcid = pcid;
-        self.global_pages = global_pages;
-        self.last = (0, Mapping::NONE);
+        if (self.pcid, self.global_pages) != (pcid, global_pages) {
+            self.pcid = pcid;
+            self.global_pages = global_pages;
+            self.shortcuts.fill(Shortcut::NONE);
+        }
     }
 
     /// Looks up `va`, which the stream translates by `mapping`, and fills the entry on a miss.
     #[inline]
     pub fn access(&mut self, va: u64, mapping: Mapping) -> TlbLookup {
-        if self.last == (va >> 12, mapping) {
+        let vpn = va >> 12;
+        self.now += 1;
+        let shortcut = &self.shortcuts[vpn as usize % SHORTCUTS];
+        if shortcut.vpn == vpn
+            && shortcut.mapping == mapping
+            && shortcut.made == self.made[shortcut.place]
+        {
+            self.used[shortcut.place] = self.now;
             return TlbLookup::Hit;
         }
-        self.search(va >> 12, mapping)
+        self.search(vpn, mapping)
     }
 
+    #[inline(never)]
     fn search(&mut self, vpn: u64, mapping: Mapping) -> TlbLookup {
         let global = self.global_pages && mapping.is_global();
         let owner = if global { Owner::GLOBAL } else { Owner::of_pcid(self.pcid) };
         let key = Key::new(vpn, mapping.size(), owner);
-        let found = if self.promote(key) { Some(key) } else { self.promote_other(vpn, key) };
-        let Some(found) = found else {
-            self.fill(vpn, mapping, key);
-            self.last = (vpn, mapping);
+        let agreeing = self.find(key);
+        let Some(place) = agreeing.or_else(|| self.find_other(vpn, key)) else {
+            let place = self.fill(vpn, mapping, key);
+            self.remember(vpn, mapping, place);
             return TlbLookup::Miss;
         };
-        let target = self.targets[self.set_start(found)];
-        if target.frame_of(vpn, found.size()) == mapping.frame() {
-            self.last = (vpn, mapping);
-            TlbLookup::Hit
-        } else {
-            self.last = (0, Mapping::NONE);
-            TlbLookup::StaleHit
+        self.used[place] = self.now;
+        if self.targets[place].frame_of(vpn, self.keys[place].size()) != mapping.frame() {
+            return TlbLookup::StaleHit;
         }
+        if agreeing.is_some() {
+            self.remember(vpn, mapping, place);
+        }
+        TlbLookup::Hit
+    }
+
+    fn remember(&mut self, vpn: u64, mapping: Mapping, place: usize) {
+        self.shortcuts[vpn as usize % SHORTCUTS] =
+            Shortcut { vpn, mapping, made: self.made[place], place };
     }
 
     #[inline]
-    fn set_start(&self, key: Key) -> usize {
-        self.index.of(key.page()) * self.ways
+    fn set_of(&self, key: Key) -> Range<usize> {
+        let start = self.index.of(key.page()) * self.ways;
+        start..start + self.ways
     }
 
-    /// Moves the entry of `key` to the front of its set, if it is there.
     #[inline]
-    fn promote(&mut self, key: Key) -> bool {
-        let start = self.set_start(key);
-        let keys = &mut self.keys[start..start + self.ways];
-        if keys[0] == key {
-            return true;
-        }
-        let Some(at) = keys.iter().position(|&other| other == key) else {
-            return false;
-        };
-        let targets = &mut self.targets[start..start + self.ways];
-        let target = targets[at];
-        for place in (0..at).rev() {
-            keys[place + 1] = keys[place];
-            targets[place + 1] = targets[place];
-        }
-        keys[0] = key;
-        targets[0] = target;
-        true
+    fn find(&self, key: Key) -> Option<usize> {
+        let set = self.set_of(key);
+        let at = self.keys[set.clone()].iter().position(|&other| other == key)?;
+        Some(set.start + at)
     }
 
-    /// The same for the other keys that cover the page, in the order that the module describes.
+    /// An entry of another key that covers the page, in the order that the module describes.
     #[cold]
-    #[inline(never)]
-    fn promote_other(&mut self, vpn: u64, tried: Key) -> Option<Key> {
+    fn find_other(&self, vpn: u64, tried: Key) -> Option<usize> {
         let owners = [Owner::GLOBAL, Owner::of_pcid(self.pcid)];
         let same_size = owners.map(|owner| Key::new(vpn, tried.size(), owner));
         let all = PageSize::ALL.map(|size| owners.map(|owner| Key::new(vpn, size, owner)));
         let candidates = same_size.into_iter().chain(all.into_iter().flatten());
         candidates
-            .filter(|&key| key != tried)
-            .find(|&key| *self.population_of(key) > 0 && self.promote(key))
+            .filter(|&key| {
+                key != tried
+                    && self.population[key.size() as usize][usize::from(key.is_global())] > 0
+            })
+            .find_map(|key| self.find(key))
     }
 
-    fn fill(&mut self, vpn: u64, mapping: Mapping, key: Key) {
-        let start = self.set_start(key);
-        let end = start + self.ways;
-        let victim = self.keys[end - 1];
-        if victim != Key::EMPTY {
-            *self.population_of(victim) -= 1;
-        }
+    /// Makes an entry where its set is empty or was unused for longest; returns its place.
+    fn fill(&mut self, vpn: u64, mapping: Mapping, key: Key) -> usize {
+        let place = self.set_of(key).min_by_key(|&place| self.used[place]);
+        let place = place.expect("a set has at least one way");
+        self.remove(place);
         *self.population_of(key) += 1;
-        self.keys.copy_within(start..end - 1, start + 1);
-        self.targets.copy_within(start..end - 1, start + 1);
-        self.keys[start] = key;
-        self.targets[start] = Target::new(vpn, mapping, self.pcid);
+        self.keys[place] = key;
+        self.targets[place] = Target::new(vpn, mapping, self.pcid);
+        self.used[place] = self.now;
+        self.made[place] = self.now;
+        place
+    }
+
+    fn remove(&mut self, place: usize) {
+        let key = std::mem::replace(&mut self.keys[place], Key::EMPTY);
+        if key != Key::EMPTY {
+            *self.population_of(key) -= 1;
+        }
+        self.used[place] = 0;
+        self.made[place] = 0;
     }
 
     fn population_of(&mut self, key: Key) -> &mut u32 {
-        &mut self.population[key.size() as usize][usize::from(key.owner() == Owner::GLOBAL)]
+        &mut self.population[key.size() as usize][usize::from(key.is_global())]
     }
 
     /// Drops entries; returns how many there were. Costs a walk over the TLB.
     pub fn flush(&mut self, flush: Flush) -> u64 {
         let owned_by = |key: Key, pcid| key.owner() == Owner::of_pcid(pcid);
-        let global = |key: Key| key.owner() == Owner::GLOBAL;
         match flush {
             Flush::Nothing => 0,
             Flush::Everything => self.drop_where(|_, _| true),
-            Flush::NonGlobal => self.drop_where(|key, _| !global(key)),
+            Flush::NonGlobal => self.drop_where(|key, _| !key.is_global()),
             Flush::NonGlobalOf(pcid) => self.drop_where(|key, _| owned_by(key, pcid)),
             Flush::AllOf(pcid) => self.drop_where(|_, target| target.pcid() == pcid),
             Flush::Page { va, pcid } => {
-                self.drop_where(|key, _| key.covers(va) && (global(key) || owned_by(key, pcid)))
+                self.drop_where(|key, _| key.covers(va) && (key.is_global() || owned_by(key, pcid)))
             }
             Flush::NonGlobalPage { va, pcid } => {
                 self.drop_where(|key, _| key.covers(va) && owned_by(key, pcid))
@@ -249,26 +289,11 @@ impl Tlb {
     }
 
     fn drop_where(&mut self, mut goes: impl FnMut(Key, Target) -> bool) -> u64 {
-        self.last = (0, Mapping::NONE);
         let mut dropped = 0;
-        for start in (0..self.keys.len()).step_by(self.ways) {
-            let end = start + self.ways;
-            let mut kept = start;
-            for at in start..end {
-                let (key, target) = (self.keys[at], self.targets[at]);
-                if key == Key::EMPTY {
-                    break;
-                }
-                if goes(key, target) {
-                    *self.population_of(key) -= 1;
-                    dropped += 1;
-                    self.keys[at] = Key::EMPTY;
-                    continue;
-                }
-                self.keys[at] = Key::EMPTY;
-                self.keys[kept] = key;
-                self.targets[kept] = target;
-                kept += 1;
+        for place in 0..self.keys.len() {
+            if self.keys[place] != Key::EMPTY && goes(self.keys[place], self.targets[place]) {
+                self.remove(place);
+                dropped += 1;
             }
         }
         dropped
