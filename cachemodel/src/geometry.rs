@@ -186,6 +186,23 @@ impl CacheGeometry {
     }
 }
 
+/// `32KiB, 64 sets of 8 ways, 64-byte lines`.
+impl fmt::Display for CacheGeometry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, ", ByteSize(self.size_bytes()))?;
+        write_associativity(f, self.sets(), self.ways_count)?;
+        write!(f, ", {}-byte lines", self.line_bytes())
+    }
+}
+
+fn write_associativity(f: &mut fmt::Formatter<'_>, sets: u64, ways: usize) -> fmt::Result {
+    match (sets, ways) {
+        (1, _) => f.write_str("fully associative"),
+        (_, 1) => write!(f, "{sets} sets, direct-mapped"),
+        _ => write!(f, "{sets} sets of {ways} ways"),
+    }
+}
+
 /// Entries and associativity of a TLB. Any number of sets, power of two or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TlbGeometry {
@@ -262,6 +279,14 @@ impl TlbGeometry {
     #[must_use]
     pub fn sets(&self) -> u64 {
         self.sets.get()
+    }
+}
+
+/// `64 entries, fully associative`.
+impl fmt::Display for TlbGeometry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} entries, ", self.entries())?;
+        write_associativity(f, self.sets(), self.ways_count)
     }
 }
 

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use strata_cachemodel::{EventDelivery, Machine, Semantics, TagScheme, preset};
+use proptest::prelude::*;
+use strata_cachemodel::{
+    CacheGeometry, EventDelivery, Machine, Semantics, TagScheme, TlbGeometry, Ways, preset,
+};
 
 fn vee07() -> Machine {
     preset::named("vee07").unwrap()
@@ -28,6 +31,15 @@ fn vee07_is_the_machine_of_the_paper() {
     assert_eq!(machine.semantics(), Semantics::PerReference);
     assert_eq!(machine.event_delivery(), EventDelivery::Synthesised);
     assert_eq!(machine.tags(), TagScheme::Architectural);
+}
+
+#[test]
+fn what_is_derived_is_printed() {
+    let machine = vee07().with_overrides([("itlb.ways", "4"), ("dtlb.ways", "1")]).unwrap();
+    assert_eq!(machine.l1i().to_string(), "32KiB, 64 sets of 8 ways, 64-byte lines");
+    assert_eq!(vee07().itlb().to_string(), "64 entries, fully associative");
+    assert_eq!(machine.itlb().to_string(), "64 entries, 16 sets of 4 ways");
+    assert_eq!(machine.dtlb().to_string(), "64 entries, 64 sets, direct-mapped");
 }
 
 #[test]
@@ -139,4 +151,53 @@ fn a_machine_file_is_read_by_its_path_and_named_when_wrong() {
     assert_eq!(machine, preset::named("peer").unwrap());
     let message = Machine::load(&format!("{folder}/Cargo.toml")).unwrap_err().to_string();
     assert!(message.contains("Cargo.toml: machine description: "), "{message}");
+}
+
+/// Small, large and extreme numbers, many of them powers of two.
+fn numbers() -> impl Strategy<Value = u64> {
+    prop_oneof![0u64..100, (0u32..64).prop_map(|bit| 1 << bit), any::<u64>()]
+}
+
+proptest! {
+    #[test]
+    fn a_cache_of_any_numbers_is_refused_or_has_just_that_size(
+        size in numbers(),
+        ways in numbers(),
+        line in numbers(),
+    ) {
+        if let Ok(cache) = CacheGeometry::new("l2", size, Ways::Number(ways), line) {
+            prop_assert_eq!(cache.sets() * cache.ways() as u64 * cache.line_bytes(), size);
+            prop_assert_eq!((cache.ways() as u64, cache.line_bytes()), (ways, line));
+        }
+    }
+
+    #[test]
+    fn a_tlb_of_any_numbers_is_refused_or_has_just_those_entries(
+        entries in numbers(),
+        ways in numbers(),
+    ) {
+        if let Ok(tlb) = TlbGeometry::new("dtlb", entries, Ways::Number(ways)) {
+            prop_assert_eq!(tlb.sets() * tlb.ways() as u64, entries);
+        }
+    }
+
+    #[test]
+    fn a_machine_file_of_any_text_is_refused_or_read_without_a_panic(text in "\\PC*") {
+        prop_assert!(Machine::from_toml(&text).is_err());
+        let mut machine = vee07();
+        if machine.set("l2.size", &text).is_ok() {
+            prop_assert!(machine.l2().size_bytes() > 0);
+        }
+    }
+
+    #[test]
+    fn a_machine_reads_back_as_it_is_written(sets in 1u64..5000, ways in 1u64..20) {
+        let (size, entries) = ((sets * ways * 64).to_string(), (sets * ways).to_string());
+        let ways = ways.to_string();
+        let overrides = [("l2.size", &size), ("l2.ways", &ways), ("itlb.entries", &entries)];
+        let machine = vee07().with_overrides(overrides.map(|(key, value)| (key, value.as_str())));
+        let machine = machine.unwrap();
+        let text = toml::to_string(&machine).unwrap();
+        prop_assert_eq!(Machine::from_toml(&text).unwrap(), machine);
+    }
 }
