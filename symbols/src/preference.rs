@@ -3,8 +3,8 @@
 //! Compilers, linker scripts and C libraries give many addresses several names. The first
 //! difference in this list decides:
 //!
-//! 1. a function before a linker script's mark of where a section begins (`_stext`,
-//!    `__entry_text_start`);
+//! 1. a function before a mark of where a section begins (`_stext`, `__entry_text_start`) or of
+//!    where what precedes it ends (`trampoline_end`);
 //! 2. a symbol whose size is known before one without;
 //! 3. visible in other files (global or weak) before local;
 //! 4. fewer leading underscores: `write` before `__write`, though the former is the weak one;
@@ -31,7 +31,7 @@ pub(crate) struct Contender<'a> {
 pub(crate) fn compare(a: &Contender<'_>, b: &Contender<'_>) -> Ordering {
     let key = |c: &Contender<'_>| {
         (
-            is_section_mark(c.name),
+            is_section_mark(c.name) || c.name.ends_with("_end"),
             c.size == 0,
             c.binding == Binding::Local,
             c.name.len() - c.name.trim_start_matches('_').len(),
@@ -72,6 +72,7 @@ fn is_section_start(name: &str) -> bool {
     name.starts_with('_')
         && (bare.ends_with("text_start")
             || bare.ends_with("thunk_start")
+            || bare == "init_begin"
             || is_text_section(bare)
             || bare.strip_prefix('s').is_some_and(is_text_section))
 }
@@ -93,6 +94,8 @@ mod tests {
         use Binding::{Global, Local, Weak};
         let pairs = [
             (("restore_all_guest", 0, Local), ("_stextentry", 0, Global)),
+            (("amd_nonfatal_mcheck_init", 0, Local), ("trampoline_end", 0, Global)),
+            (("setup_core_parking_option", 0, Local), ("__init_begin", 0, Global)),
             (("srso_alias_untrain_ret", 0, Global), ("_stext", 0, Global)),
             (("local_but_sized", 9, Local), ("label", 0, Global)),
             (("exported_function", 9, Weak), ("inner", 9, Local)),

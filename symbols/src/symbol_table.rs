@@ -11,7 +11,7 @@ use crate::symbol::{Binding, Hit, Symbol, SymbolId, SymbolKind};
 ///
 /// Rules:
 /// - An address belongs to the symbol that covers it and begins last. Of several symbols that
-///   begin at one address the first by this order is shown: functions before section marks,
+///   begin at one address the first by this order is shown: functions before borders of sections,
 ///   sized before unsized, exported before local, fewer leading underscores, global before weak,
 ///   shorter, alphabetical. All stay in the table, see [`aliases`](Self::aliases).
 /// - A symbol without a size reaches to the next symbol of any kind, to the end of its section

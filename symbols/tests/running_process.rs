@@ -138,7 +138,8 @@ fn a_wrong_file_is_rejected_and_reported() {
             }
         }
     }
-    let space = AddressSpaceSymbols::identify(&process.images, &[process.maps.clone()], &mixed);
+    let space =
+        AddressSpaceSymbols::identify(&process.images, std::slice::from_ref(&process.maps), &mixed);
     assert_eq!(space.rejected().len(), 1);
     let message = space.rejected()[0].to_string();
     assert!(message.starts_with(&format!("{path} is mapped by test at load bias")), "{message}");
@@ -163,7 +164,7 @@ fn trimmed_images_with_fingerprints_are_found_and_name_alike() {
             Arc::new(UserImage::read(&text, "trimmed", "").unwrap().with_fingerprint(print))
         })
         .collect();
-    for processes in [&[][..], &[process.maps.clone()]] {
+    for processes in [&[][..], std::slice::from_ref(&process.maps)] {
         let space = AddressSpaceSymbols::identify(&trimmed, processes, &process.code);
         assert_eq!(space.unplaced_lines(), 0);
         let biases = |s: &AddressSpaceSymbols| -> Vec<(String, LoadBias)> {
@@ -180,7 +181,8 @@ fn code_of_no_known_image_is_left_without_a_name() {
     let process = this_process();
     let mut code = ExecutedCode::new();
     (0..50u64).for_each(|block| code.add(0x40_0000 + block * 100, &[block as u8; 40]));
-    let space = AddressSpaceSymbols::identify(&process.images, &[process.maps.clone()], &code);
+    let space =
+        AddressSpaceSymbols::identify(&process.images, std::slice::from_ref(&process.maps), &code);
     assert!(space.placements().is_empty());
     assert_eq!(space.unplaced_lines(), code.line_count() as u64);
 }
