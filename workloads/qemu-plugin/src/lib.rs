@@ -1,1 +1,26 @@
 //! QEMU plugin that records every instruction of a machine as a native trace.
+//!
+//! QEMU's side is in `qemu`, the only module that calls it. Everything else sees the emulator as a
+//! [`host::Host`], for which tests have a fake.
+
+pub mod blocks;
+pub mod cpu;
+pub mod host;
+pub mod interrupts;
+mod landing;
+pub mod memory;
+pub mod options;
+pub mod output;
+pub mod pages;
+pub mod pending;
+#[cfg(not(test))]
+mod qemu;
+pub mod recorder;
+mod repeat;
+pub mod session;
+pub mod svm;
+pub mod told;
+pub mod translate;
+pub mod verify;
+pub mod walk;
+pub mod xen;
