@@ -1,6 +1,5 @@
 //! Static code and what one execution of it did: blocks, shapes and their slots.
 
-
 macro_rules! index_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

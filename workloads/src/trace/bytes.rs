@@ -37,6 +37,17 @@ impl<D: AsRef<[u8]>> Bytes<D> {
         self.position >= self.data().len()
     }
 
+    /// Fails if anything is left over.
+    pub(crate) fn finish(&self) -> Decoded<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        Err(Malformed::new(format!(
+            "the {} column goes on after its end at byte {}",
+            self.name, self.position
+        )))
+    }
+
     fn ended(&self) -> Malformed {
         Malformed::new(format!("the {} column ends at its byte {}", self.name, self.position))
     }
@@ -132,7 +143,8 @@ mod tests {
 
     #[test]
     fn an_integer_of_65_bits_is_refused() {
-        let mut bytes = Bytes::new([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02], "test");
+        let mut bytes =
+            Bytes::new([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02], "test");
         assert!(bytes.number().is_err());
     }
 }

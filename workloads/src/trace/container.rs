@@ -9,15 +9,17 @@ pub const MAGIC: [u8; 8] = *b"\x89STRATA\n";
 /// The version this program writes, and the newest it reads.
 pub const VERSION: u32 = 1;
 /// Last bytes of a whole trace, after the index's offset.
-pub(crate) const TRAILER: [u8; 8] = *b"STRAEND\n";
+const TRAILER: [u8; 8] = *b"STRAEND\n";
+/// Size of the trailer in bytes.
+pub(crate) const TRAILER_SIZE: u64 = 16;
 /// Size of a frame's head in bytes.
 pub(crate) const FRAME_HEAD: u64 = 16;
 
 /// No column may be larger uncompressed; a chunk's are a few MB.
-const MAX_COLUMN: u64 = 1 << 30;
+const MAX_COLUMN: u64 = 1 << 28;
 /// No frame may be larger; a larger length is damage.
 const MAX_FRAME: u64 = 1 << 32;
-const MAX_DESCRIPTION: u32 = 1 << 20;
+const MAX_DESCRIPTION: usize = 1 << 20;
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,8 +78,12 @@ pub(crate) fn pack(
     columns: &[Vec<u8>],
     compressor: &mut zstd::bulk::Compressor<'_>,
     out: &mut Vec<u8>,
-) -> io::Result<Vec<(u64, u32)>> {
+) -> Result<Vec<(u64, u32)>, TraceError> {
     out.clear();
+    if let Some(large) = columns.iter().find(|column| column.len() as u64 > MAX_COLUMN) {
+        let message = format!("a column of {} bytes, more than {MAX_COLUMN}", large.len());
+        return Err(TraceError::Inconsistent(message));
+    }
     out.push(columns.len() as u8);
     let mut stored = Vec::with_capacity(columns.len());
     let mut sums = Vec::with_capacity(columns.len());
@@ -97,8 +103,15 @@ pub(crate) fn pack(
     Ok(sums)
 }
 
-/// Columns of a frame, with length and checksum of each.
-pub(crate) type Unpacked = (Vec<Vec<u8>>, Vec<(u64, u32)>);
+/// A frame's columns.
+#[derive(Debug, Default)]
+pub(crate) struct Unpacked {
+    pub(crate) columns: Vec<Vec<u8>>,
+    /// Length and checksum of each.
+    pub(crate) sums: Vec<(u64, u32)>,
+    /// Stored size of each in bytes.
+    pub(crate) stored: Vec<u64>,
+}
 
 /// Unpacks a frame's payload and verifies every checksum.
 pub(crate) fn unpack(
@@ -106,21 +119,19 @@ pub(crate) fn unpack(
     decompressor: &mut zstd::bulk::Decompressor<'_>,
 ) -> Decoded<Unpacked> {
     let mut bytes = Bytes::new(payload, "frame");
-    let count = bytes.byte()?;
-    let mut directory = Vec::with_capacity(usize::from(count));
+    let count = usize::from(bytes.byte()?);
+    let mut all = Unpacked::default();
     for _ in 0..count {
         let raw = bytes.bounded(MAX_COLUMN, "length of a column")?;
-        let stored = bytes.bounded(raw, "stored length of a column")?;
-        let sum = bytes.little_endian(4)? as u32;
-        directory.push((raw, stored, sum));
+        all.stored.push(bytes.bounded(raw, "stored length of a column")?);
+        all.sums.push((raw, bytes.little_endian(4)? as u32));
     }
-    let mut columns = Vec::with_capacity(directory.len());
-    for (number, &(raw, stored, sum)) in directory.iter().enumerate() {
+    for (number, (&(raw, sum), &stored)) in all.sums.iter().zip(&all.stored).enumerate() {
         let body = bytes.take(stored as usize)?;
         let column = if stored == raw {
             body.to_vec()
         } else {
-            // The capacity bounds what a damaged length can ask for: zstd stops there.
+            // Takes no more memory than the frame says itself that it needs.
             decompressor
                 .decompress(body, raw as usize)
                 .map_err(|e| Malformed::new(format!("column {number} does not decompress: {e}")))?
@@ -128,15 +139,17 @@ pub(crate) fn unpack(
         if column.len() as u64 != raw || crc32fast::hash(&column) != sum {
             return Err(Malformed::new(format!("column {number} fails its checksum")));
         }
-        columns.push(column);
+        all.columns.push(column);
     }
-    if !bytes.is_empty() {
-        return Err(Malformed::new("bytes left over after the columns"));
-    }
-    Ok((columns, directory.into_iter().map(|(raw, _, sum)| (raw, sum)).collect()))
+    bytes.finish()?;
+    Ok(all)
 }
 
-pub(crate) fn write_frame(out: &mut impl Write, kind: FrameKind, payload: &[u8]) -> io::Result<u64> {
+pub(crate) fn write_frame(
+    out: &mut impl Write,
+    kind: FrameKind,
+    payload: &[u8],
+) -> io::Result<u64> {
     let mut head = [0; FRAME_HEAD as usize];
     head[..4].copy_from_slice(&kind.tag());
     head[4..12].copy_from_slice(&(payload.len() as u64).to_le_bytes());
@@ -149,7 +162,10 @@ pub(crate) fn write_frame(out: &mut impl Write, kind: FrameKind, payload: &[u8])
 
 /// A frame's head, or why the stream ends here.
 pub(crate) enum NextFrame {
-    Frame { kind: FrameKind, length: u64 },
+    Frame {
+        kind: FrameKind,
+        length: u64,
+    },
     /// Not even a head is left whole.
     CutOff,
     Malformed(Malformed),
@@ -199,8 +215,29 @@ pub(crate) fn read_payload(
     Ok((read as u64 == length).then_some(()))
 }
 
+/// Writes what comes last of all: where the index is, and the mark of a whole file.
+pub(crate) fn write_trailer(out: &mut impl Write, index: u64) -> io::Result<()> {
+    out.write_all(&index.to_le_bytes())?;
+    out.write_all(&TRAILER)
+}
+
+/// Reads the trailer: the index's offset, or `None` where it is cut off or something else.
+pub(crate) fn read_trailer(input: &mut impl Read) -> io::Result<Option<u64>> {
+    let mut trailer = [0; TRAILER_SIZE as usize];
+    if read_up_to(input, &mut trailer)? < trailer.len() || trailer[8..] != TRAILER {
+        return Ok(None);
+    }
+    let mut word = [0; 8];
+    word.copy_from_slice(&trailer[..8]);
+    Ok(Some(u64::from_le_bytes(word)))
+}
+
 /// Writes the file's header; returns its size in bytes.
-pub(crate) fn write_header(out: &mut impl Write, description: &str) -> io::Result<u64> {
+pub(crate) fn write_header(out: &mut impl Write, description: &str) -> Result<u64, TraceError> {
+    if description.len() > MAX_DESCRIPTION {
+        let message = format!("a description of {} bytes, more than 1 MiB", description.len());
+        return Err(TraceError::Inconsistent(message));
+    }
     let mut header = Vec::new();
     header.extend_from_slice(&MAGIC);
     header.extend_from_slice(&VERSION.to_le_bytes());
@@ -219,7 +256,7 @@ pub(crate) fn read_header(input: &mut impl Read) -> Result<(String, u64), TraceE
     if got == 0 {
         return Err(TraceError::Empty);
     }
-    if got < MAGIC.len() || fixed[..8] != MAGIC {
+    if !MAGIC.starts_with(&fixed[..got.min(8)]) {
         let found = fixed[..got.min(8)].escape_ascii().to_string();
         return Err(TraceError::Foreign { found });
     }
@@ -227,12 +264,13 @@ pub(crate) fn read_header(input: &mut impl Read) -> Result<(String, u64), TraceE
     if got < fixed.len() {
         return Err(TraceError::Truncated { offset: 0, instructions: 0 });
     }
-    let word = |at: usize| u32::from_le_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
+    let word =
+        |at: usize| u32::from_le_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
     let (version, length) = (word(8), word(12));
     if version > VERSION {
         return Err(TraceError::Version { found: version, known: VERSION });
     }
-    if version == 0 || length > MAX_DESCRIPTION {
+    if version == 0 || length as usize > MAX_DESCRIPTION {
         return Err(damaged("the header contradicts itself"));
     }
     let mut rest = Vec::new();

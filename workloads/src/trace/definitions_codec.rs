@@ -6,6 +6,7 @@ use super::block::{
     StackEffect,
 };
 use super::bytes::{Bytes, put, put_signed};
+use super::consistency;
 use super::error::{Decoded, Malformed};
 use super::page::{PageFlags, PageSize, Space, SpaceId, Translation, Walk, WalkId};
 
@@ -44,8 +45,17 @@ impl TableSizes {
         self.translations += more.translations;
     }
 
+    /// True when every table is at most as large as that of `other`.
+    pub(crate) fn is_within(&self, other: &TableSizes) -> bool {
+        self.fields().iter().zip(other.fields()).all(|(&mine, theirs)| mine <= theirs)
+    }
+
+    fn fields(&self) -> [u32; 5] {
+        [self.blocks, self.shapes, self.spaces, self.walks, self.translations]
+    }
+
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
-        for n in [self.blocks, self.shapes, self.spaces, self.walks, self.translations] {
+        for n in self.fields() {
             put(out, u64::from(n));
         }
     }
@@ -220,7 +230,12 @@ pub(crate) fn decode(columns: &[Vec<u8>], tables: &mut Definitions) -> Decoded<(
         previous = i64::from(shape.block.0);
         tables.shapes.push(shape);
     }
-    decode_pages(&mut pages, tables)
+    decode_pages(&mut pages, tables)?;
+    blocks.finish()?;
+    lengths.finish()?;
+    code.finish()?;
+    shapes.finish()?;
+    pages.finish()
 }
 
 fn decode_block<D: AsRef<[u8]>>(
@@ -229,7 +244,7 @@ fn decode_block<D: AsRef<[u8]>>(
     code: &mut Bytes<D>,
     end: u64,
 ) -> Decoded<Block> {
-    let flags = blocks.byte()?;
+    let flags = flags(blocks, 0x3f, "a block")?;
     let code_size = match flags & 3 {
         0 => CodeSize::Bits16,
         1 => CodeSize::Bits32,
@@ -239,13 +254,12 @@ fn decode_block<D: AsRef<[u8]>>(
     let address = end.wrapping_add(blocks.signed()? as u64);
     let instructions = blocks.bounded(u64::from(u16::MAX), "number of instructions")? as usize;
     let space = if flags & 16 != 0 { Some(blocks.number()?) } else { None };
-    if instructions == 0 {
-        return Err(Malformed::new(format!("the block at {address:#x} has no instructions")));
-    }
     let lengths: Box<[u8]> = lengths.take(instructions)?.into();
     let bytes = lengths.iter().map(|&l| usize::from(l)).sum();
     let code = if flags & 32 != 0 { code.take(bytes)?.into() } else { Box::default() };
-    Ok(Block { address, code_size, privilege: flags >> 2 & 3, space, lengths, code })
+    let block = Block { address, code_size, privilege: flags >> 2 & 3, space, lengths, code };
+    consistency::block(&block)?;
+    Ok(block)
 }
 
 fn decode_shape(
@@ -253,7 +267,7 @@ fn decode_shape(
     blocks: &[Block],
     previous: i64,
 ) -> Decoded<Shape> {
-    let flags = bytes.byte()?;
+    let flags = flags(bytes, 0x3f, "a shape")?;
     let flow = match flags & 3 {
         0 => Flow::Other,
         1 => Flow::Call,
@@ -264,12 +278,7 @@ fn decode_shape(
     let Some(block) = usize::try_from(number).ok().and_then(|n| blocks.get(n)) else {
         return Err(Malformed::new(format!("a shape of block {number}, which is not defined")));
     };
-    let interrupted = flags & 4 != 0;
-    let completed = bytes.bounded(block.instructions() as u64, "number of completed instructions")?;
-    let begun = completed as usize + usize::from(interrupted);
-    if begun > block.instructions() {
-        return Err(Malformed::new(format!("a shape runs past the end of block {number}")));
-    }
+    let completed = bytes.bounded(u64::from(u16::MAX), "number of completed instructions")?;
     let mut repeat = None;
     if flags & 8 != 0 {
         repeat = Some(Repeat { slots: bytes.byte()?, backward: flags & 16 != 0 });
@@ -284,16 +293,11 @@ fn decode_shape(
         StackEffect::Moves(moved)
     };
     let count = bytes.count("number of slots")?;
-    if repeat.is_some_and(|r| usize::from(r.slots) > count) {
-        return Err(Malformed::new("more repeated slots than slots"));
-    }
     let mut slots = Vec::with_capacity(count);
-    let mut instruction = 0;
+    let mut instruction = 0u16;
     for _ in 0..count {
-        instruction += bytes.bounded(u64::from(u16::MAX), "instruction of a slot")?;
-        if instruction >= begun as u64 {
-            return Err(Malformed::new(format!("a slot of instruction {instruction} of {begun}")));
-        }
+        let left = u64::from(u16::MAX - instruction);
+        instruction += bytes.bounded(left, "instruction of a slot")? as u16;
         let what = bytes.byte()?;
         let size = bytes.bounded(u64::from(u16::MAX), "size of an access")? as u16;
         let base = match what >> 1 {
@@ -304,18 +308,19 @@ fn decode_shape(
         };
         let displacement = if base == Base::Own { 0 } else { bytes.signed()? };
         let kind = if what & 1 != 0 { AccessKind::Write } else { AccessKind::Read };
-        let instruction = instruction as u16;
         slots.push(Slot { instruction, kind, bytes: size, base, displacement });
     }
-    Ok(Shape {
+    let shape = Shape {
         block: BlockId(number as u32),
         completed: completed as u16,
-        interrupted,
+        interrupted: flags & 4 != 0,
         slots: slots.into(),
         repeat,
         flow,
         stack,
-    })
+    };
+    consistency::shape(&shape, block.instructions())?;
+    Ok(shape)
 }
 
 fn decode_pages(bytes: &mut Bytes<impl AsRef<[u8]>>, tables: &mut Definitions) -> Decoded<()> {
@@ -329,13 +334,14 @@ fn decode_pages(bytes: &mut Bytes<impl AsRef<[u8]>>, tables: &mut Definitions) -
         });
     }
     for _ in 0..bytes.count("number of walks")? {
-        let levels = bytes.bounded(5, "levels of a walk")?;
-        let walked = (0..levels).map(|_| bytes.number()).collect::<Decoded<_>>()?;
-        tables.walks.push(Walk { tables: walked });
+        let levels = bytes.count("levels of a walk")?;
+        let walk = Walk { tables: (0..levels).map(|_| bytes.number()).collect::<Decoded<_>>()? };
+        consistency::walk(&walk)?;
+        tables.walks.push(walk);
     }
     let (mut space, mut page, mut frame, mut walk) = (0i64, 0u64, 0u64, 0i64);
     for _ in 0..bytes.count("number of translations")? {
-        let flags = bytes.byte()?;
+        let flags = flags(bytes, 0x7f, "a translation")?;
         let Some(&size) = PageSize::ALL.get(usize::from(bytes.byte()?)) else {
             return Err(Malformed::new("an undefined page size"));
         };
@@ -344,17 +350,11 @@ fn decode_pages(bytes: &mut Bytes<impl AsRef<[u8]>>, tables: &mut Definitions) -
         frame = frame.wrapping_add(bytes.signed()? as u64);
         walk = walk.wrapping_add(bytes.signed()?);
         let guest_frame = if flags & 64 != 0 { bytes.number()? } else { frame };
-        if space < 0 || space as usize >= tables.spaces.len() {
-            return Err(Malformed::new(format!("address space {space} is not defined")));
-        }
-        if walk < 0 || walk as usize >= tables.walks.len() {
-            return Err(Malformed::new(format!("page-table walk {walk} is not defined")));
-        }
-        if (page | frame) & (size.frames() - 1) != 0 {
-            return Err(Malformed::new(format!("page {page:#x} or frame {frame:#x} is not aligned to its size")));
-        }
-        tables.translations.push(Translation {
-            space: SpaceId(space as u32),
+        let (Ok(space_id), Ok(walk_id)) = (u32::try_from(space), u32::try_from(walk)) else {
+            return Err(Malformed::new(format!("address space {space} or walk {walk}")));
+        };
+        let translation = Translation {
+            space: SpaceId(space_id),
             page,
             frame,
             guest_frame,
@@ -367,8 +367,20 @@ fn decode_pages(bytes: &mut Bytes<impl AsRef<[u8]>>, tables: &mut Definitions) -
                 guest_kernel: flags & 16 != 0,
                 device: flags & 32 != 0,
             },
-            walk: WalkId(walk as u32),
-        });
+            walk: WalkId(walk_id),
+        };
+        let defined = |id: SpaceId| tables.spaces.get(id.index()).copied();
+        consistency::translation(&translation, defined, tables.walks.len())?;
+        tables.translations.push(translation);
     }
     Ok(())
+}
+
+/// A byte of flags; those that no version defines must be 0.
+fn flags(bytes: &mut Bytes<impl AsRef<[u8]>>, defined: u8, of: &str) -> Decoded<u8> {
+    let flags = bytes.byte()?;
+    if flags & !defined != 0 {
+        return Err(Malformed::new(format!("flags {flags:#x} of {of}")));
+    }
+    Ok(flags)
 }

@@ -10,7 +10,9 @@ pub enum TraceError {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// The file does not begin with the magic number.
-    #[error("not a strata trace: it begins with {found}, not with \"\\x89STRATA\\n\"; foreign traces are converted with `strata import`")]
+    #[error(
+        "not a strata trace: it begins with {found}, not with \"\\x89STRATA\\n\"; foreign traces are converted with `strata import`"
+    )]
     Foreign {
         /// The first bytes, printable.
         found: String,
@@ -19,7 +21,9 @@ pub enum TraceError {
     #[error("the trace is empty (0 bytes); the recorder that wrote it never got to its header")]
     Empty,
     /// A version this program does not know.
-    #[error("trace format version {found}, but this program reads versions up to {known}: use a newer strata")]
+    #[error(
+        "trace format version {found}, but this program reads versions up to {known}: use a newer strata"
+    )]
     Version {
         /// In the file.
         found: u32,
@@ -35,7 +39,9 @@ pub enum TraceError {
         what: String,
     },
     /// The stream ends before its end mark.
-    #[error("cut off at byte {offset} after {instructions} whole instructions; `strata check --salvage OUT` writes what is whole as a trace of its own")]
+    #[error(
+        "cut off at byte {offset} after {instructions} whole instructions; `strata check --salvage OUT` writes what is whole as a trace of its own"
+    )]
     Truncated {
         /// Where the last whole frame ends.
         offset: u64,

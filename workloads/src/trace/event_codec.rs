@@ -1,9 +1,11 @@
 //! Events as bytes.
 
 use super::bytes::{Bytes, put, put_signed};
+use super::consistency::MAX_CPUS;
 use super::error::{Decoded, Malformed};
 use super::event::{
-    ControlRegister, DescriptorTable, Event, GapReason, GrantOperation, Interrupt, InterruptKind, Vcpu,
+    ControlRegister, DescriptorTable, Event, GapReason, GrantOperation, Interrupt, InterruptKind,
+    Vcpu,
 };
 use super::page::TranslationId;
 use super::state::MachineState;
@@ -244,7 +246,12 @@ pub(crate) fn decode(
                 other => return Err(Malformed::new(format!("descriptor table {other}"))),
             };
             let selector = small(bytes, "selector")?;
-            Event::Descriptor { table, selector, base: address(bytes)?, limit: word(bytes, "limit")? }
+            Event::Descriptor {
+                table,
+                selector,
+                base: address(bytes)?,
+                limit: word(bytes, "limit")?,
+            }
         }
         kind::INVLPG => Event::Invlpg { address: address(bytes)? },
         kind::INVPCID => Event::Invpcid {
@@ -295,11 +302,9 @@ pub(crate) fn decode(
                 nested_cr3: bytes.number()?,
             }
         }
-        kind::VM_EXIT => Event::VmExit {
-            code: address(bytes)?,
-            info1: address(bytes)?,
-            info2: address(bytes)?,
-        },
+        kind::VM_EXIT => {
+            Event::VmExit { code: address(bytes)?, info1: address(bytes)?, info2: address(bytes)? }
+        }
         kind::TSC => Event::Tsc { value: cpu.tsc.wrapping_add(address(bytes)?) },
         kind::TIME => Event::Time { nanoseconds: cpu.nanoseconds.wrapping_add(address(bytes)?) },
         kind::MARKER => Event::Marker { number: word(bytes, "marker")? },
@@ -312,7 +317,7 @@ pub(crate) fn decode(
             };
             Event::Gap { reason, instructions: bytes.number()? }
         }
-        kind::CPU => Event::Cpu { number: bytes.bounded(1023, "CPU number")? as u16 },
+        kind::CPU => Event::Cpu { number: bytes.bounded(MAX_CPUS - 1, "CPU number")? as u16 },
         kind::CURRENT => Event::Current(vcpu(bytes)?),
         kind::LOADED => Event::Loaded(vcpu(bytes)?),
         kind::STACK_POINTER => {
@@ -322,15 +327,17 @@ pub(crate) fn decode(
             let write = bytes.byte()? != 0;
             Event::Dma { address: bytes.number()?, bytes: word(bytes, "DMA length")?, write }
         }
-        other => return Err(Malformed::new(format!("event kind {other}, which no version defines"))),
+        other => {
+            return Err(Malformed::new(format!("event kind {other}, which no version defines")));
+        }
     })
 }
 
-fn decode_interrupt(
-    bytes: &mut Bytes<impl AsRef<[u8]>>,
-    stack_pointer: u64,
-) -> Decoded<Interrupt> {
+fn decode_interrupt(bytes: &mut Bytes<impl AsRef<[u8]>>, stack_pointer: u64) -> Decoded<Interrupt> {
     let flags = bytes.byte()?;
+    if flags & !0x1f != 0 {
+        return Err(Malformed::new(format!("flags {flags:#x} of an interrupt")));
+    }
     let kind = match flags & 3 {
         0 => InterruptKind::External,
         1 => InterruptKind::Exception,

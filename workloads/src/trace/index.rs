@@ -13,6 +13,8 @@ pub struct IndexEntry {
     pub kind: FrameKind,
     /// Offset of the frame's head in the file, in bytes.
     pub offset: u64,
+    /// What is in all chunks before it.
+    pub before: Totals,
     /// For a chunk what is in it, else zeros.
     pub within: Totals,
 }
@@ -47,6 +49,7 @@ impl Ending {
         let (totals, tables) = (Totals::take(&mut bytes)?, TableSizes::take(&mut bytes)?);
         let mut hash = [0; 16];
         hash.copy_from_slice(bytes.take(16)?);
+        bytes.finish()?;
         Ok(Ending { totals, tables, hash })
     }
 }
@@ -69,16 +72,26 @@ pub(crate) fn encode(entries: &[IndexEntry]) -> Vec<u8> {
 pub(crate) fn decode(column: &[u8]) -> Decoded<Vec<IndexEntry>> {
     let mut bytes = Bytes::new(column, "index");
     let count = bytes.count("number of index entries")?;
-    let mut offset = 0u64;
+    let (mut offset, mut before) = (0u64, Totals::default());
     let mut entries = Vec::with_capacity(count);
     for _ in 0..count {
-        let chunk = bytes.byte()? != 0;
-        let kind = if chunk { FrameKind::Chunk } else { FrameKind::Definitions };
+        let kind = match bytes.byte()? {
+            0 => FrameKind::Definitions,
+            1 => FrameKind::Chunk,
+            other => return Err(Malformed::new(format!("index entry of kind {other}"))),
+        };
         offset = offset
             .checked_add(bytes.number()?)
             .ok_or_else(|| Malformed::new("an index entry beyond any file"))?;
-        let within = if chunk { Totals::take(&mut bytes)? } else { Totals::default() };
-        entries.push(IndexEntry { kind, offset, within });
+        let within = match kind {
+            FrameKind::Chunk => Totals::take(&mut bytes)?,
+            _ => Totals::default(),
+        };
+        entries.push(IndexEntry { kind, offset, before, within });
+        before = before
+            .plus(&within)
+            .ok_or_else(|| Malformed::new("the counts in the index leave 64 bits"))?;
     }
+    bytes.finish()?;
     Ok(entries)
 }

@@ -116,8 +116,7 @@ pub struct Translation {
     pub page: u64,
     /// Physical address / 4 KiB of the frame's start; host-physical even for a nested guest.
     pub frame: u64,
-    /// Guest-physical address / 4 KiB of the frame's start: equal to `frame` unless the space is a
-    /// nested guest's.
+    /// Guest-physical address / 4 KiB of the frame's start: equal to `frame` without nested paging.
     pub guest_frame: u64,
     /// Size of the page: for a nested guest the smaller of the two walks'.
     pub size: PageSize,

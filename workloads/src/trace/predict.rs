@@ -4,9 +4,7 @@
 //! Only what the predictor misses is stored. Both sides start it afresh at each chunk, so that a
 //! chunk can be decoded without the ones before it.
 
-use super::block::{
-    Base, Block, Flow, MIRRORED_REGISTERS, STACK_POINTER, Shape, ShapeId, StackEffect,
-};
+use super::block::{Base, Flow, MIRRORED_REGISTERS, STACK_POINTER, Shape, ShapeId, StackEffect};
 
 /// Entries of the table indexed by the last two shapes.
 const PAIRS: usize = 1 << 15;
@@ -46,8 +44,8 @@ pub(crate) struct Coded {
 }
 
 impl Coded {
-    pub(crate) fn push(&mut self, shape: &Shape, blocks: &[Block]) {
-        let block_address = blocks[shape.block.index()].address;
+    /// Appends `shape`, whose block is at `block_address`.
+    pub(crate) fn push(&mut self, shape: &Shape, block_address: u64) {
         let first_slot = self.slots.len() as u32;
         let repeated = shape.repeat.map_or(0, |r| usize::from(r.slots));
         let backward = shape.repeat.is_some_and(|r| r.backward);
@@ -147,7 +145,8 @@ impl Predictor {
 
     #[inline]
     fn pair(&self) -> usize {
-        let mixed = self.previous.wrapping_mul(0x9E37_79B1) ^ self.current.wrapping_mul(0x85EB_CA6B);
+        let mixed =
+            self.previous.wrapping_mul(0x9E37_79B1) ^ self.current.wrapping_mul(0x85EB_CA6B);
         (mixed >> (32 - PAIRS.trailing_zeros())) as usize
     }
 

@@ -1,43 +1,27 @@
-//! Reading a trace, from a pipe or, with its index, from any place of a file.
+//! Reading a trace front to back.
 
 use super::batch::{Batch, Definitions};
-use super::chunk::{ChunkDecoder, ChunkHead, Totals, decode_head};
+use super::chunk::{ChunkHead, Totals};
+use super::chunk_decoder::ChunkDecoder;
 use super::container::{self, ContentHash, FrameKind, NextFrame};
-use super::definitions_codec::{self, TableSizes};
-use super::error::{Malformed, TraceError};
-use super::index::{self, Ending, IndexEntry};
-use super::predict::Coded;
+use super::definitions_codec::TableSizes;
+use super::error::{Decoded, Malformed, TraceError};
+use super::index::Ending;
+use super::sizes::StoredSizes;
+use super::state::MachineState;
+use super::tables::Tables;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read};
 use std::path::Path;
-use std::sync::Arc;
-
-/// Block executions in one batch: large enough that a virtual call per batch costs nothing, small
-/// enough to stay in the second-level cache.
-pub const BATCH_EXECUTIONS: usize = 1 << 13;
-
-/// Definitions read so far, in the forms that users and the codec need.
-#[derive(Clone, Debug, Default)]
-struct Tables {
-    defined: Definitions,
-    coded: Coded,
-}
-
-impl Tables {
-    fn extend(&mut self, columns: &[Vec<u8>]) -> Result<(), Malformed> {
-        definitions_codec::decode(columns, &mut self.defined)?;
-        for shape in &self.defined.shapes[self.coded.shapes.len()..] {
-            self.coded.push(shape, &self.defined.blocks);
-        }
-        Ok(())
-    }
-}
 
 /// Reads a trace front to back from anything that gives bytes.
 pub struct TraceReader<R: Read> {
     input: R,
     description: String,
+    /// Where the next frame begins.
     offset: u64,
+    /// Where the frame being read begins.
+    frame: u64,
     decompressor: zstd::bulk::Decompressor<'static>,
     payload: Vec<u8>,
     tables: Tables,
@@ -45,9 +29,24 @@ pub struct TraceReader<R: Read> {
     chunk: Option<ChunkDecoder>,
     spare: Option<ChunkDecoder>,
     totals: Totals,
+    told: u32,
     hash: ContentHash,
+    sizes: StoredSizes,
     ending: Option<Ending>,
     chunks: u64,
+    progress: Progress,
+}
+
+/// How far a reader is, apart from its place in the input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Reading,
+    /// A chunk failed, but the frame after it can be found.
+    ChunkFailed,
+    /// What comes next need not continue what came before.
+    Resumed,
+    Failed,
+    Ended,
 }
 
 impl TraceReader<BufReader<File>> {
@@ -71,6 +70,7 @@ impl<R: Read> TraceReader<R> {
             input,
             description,
             offset,
+            frame: offset,
             decompressor: zstd::bulk::Decompressor::new()?,
             payload: Vec::new(),
             tables: Tables::default(),
@@ -78,9 +78,12 @@ impl<R: Read> TraceReader<R> {
             chunk: None,
             spare: None,
             totals: Totals::default(),
+            told: 0,
             hash: ContentHash::default(),
+            sizes: StoredSizes::new(offset),
             ending: None,
             chunks: 0,
+            progress: Progress::Reading,
         })
     }
 
@@ -94,7 +97,7 @@ impl<R: Read> TraceReader<R> {
         &self.tables.defined
     }
 
-    /// Offset of the next frame in the input, in bytes.
+    /// Offset of the next frame in the input, in bytes: everything before it has been read.
     pub fn offset(&self) -> u64 {
         self.offset
     }
@@ -102,6 +105,11 @@ impl<R: Read> TraceReader<R> {
     /// What the chunk being read begins with.
     pub fn chunk_head(&self) -> Option<&ChunkHead> {
         self.chunk.as_ref().map(ChunkDecoder::head)
+    }
+
+    /// The machine's state after what has been delivered; `None` before the first chunk.
+    pub fn state(&self) -> Option<MachineState> {
+        self.chunk.as_ref().or(self.spare.as_ref()).map(ChunkDecoder::state)
     }
 
     /// Number of chunks begun so far.
@@ -124,34 +132,79 @@ impl<R: Read> TraceReader<R> {
         self.hash.value()
     }
 
+    /// Where the bytes read so far went.
+    pub fn stored_sizes(&self) -> &StoredSizes {
+        &self.sizes
+    }
+
     fn damaged(&self, what: Malformed) -> TraceError {
-        TraceError::Damaged { offset: self.offset, what: what.0 }
+        TraceError::Damaged { offset: self.frame, what: what.0 }
     }
 
     /// Replaces the contents of `batch` by the next executions and events; false at the end. A
-    /// batch never spans chunks.
+    /// batch never spans chunks. Definitions that nothing uses come in a last batch without
+    /// executions.
     ///
     /// # Errors
     /// [`TraceError::Damaged`] where a frame is not as it was written, [`TraceError::Truncated`]
-    /// where the stream ends before its end mark. What was delivered before is sound.
+    /// where the stream ends before its end mark. What was delivered before is sound; nothing is
+    /// delivered after.
     pub fn read(&mut self, batch: &mut Batch) -> Result<bool, TraceError> {
         batch.clear();
+        match self.progress {
+            Progress::Reading | Progress::Resumed => {}
+            Progress::Ended => return Ok(false),
+            Progress::ChunkFailed | Progress::Failed => {
+                return Err(self.damaged(Malformed::new("reading went on after it had failed")));
+            }
+        }
+        let result = self.read_on(batch);
+        if result.is_err() {
+            batch.clear();
+            self.chunk = None;
+            if self.progress != Progress::ChunkFailed {
+                self.progress = Progress::Failed;
+            }
+        }
+        result
+    }
+
+    fn read_on(&mut self, batch: &mut Batch) -> Result<bool, TraceError> {
         loop {
             if let Some(chunk) = &mut self.chunk {
                 let tables = &self.tables;
-                match chunk.fill(batch, BATCH_EXECUTIONS, &tables.defined, &tables.coded) {
+                match chunk.fill(batch, &tables.defined, &tables.coded) {
                     Ok(true) => {
                         self.deliver_definitions(batch);
                         return Ok(true);
                     }
-                    Ok(false) => self.spare = self.chunk.take(),
-                    Err(what) => return Err(self.damaged(what)),
+                    Ok(false) => {
+                        self.told = chunk.told();
+                        self.spare = self.chunk.take();
+                    }
+                    Err(what) => {
+                        self.progress = Progress::ChunkFailed;
+                        return Err(self.damaged(what));
+                    }
                 }
             }
-            if self.ending.is_some() || !self.next_frame()? {
-                return Ok(false);
+            if self.ending.is_some() {
+                self.progress = Progress::Ended;
+                self.deliver_definitions(batch);
+                return Ok(!batch.new.is_empty());
             }
+            self.next_frame()?;
         }
+    }
+
+    /// After a chunk that is damaged in itself: goes on with the frame after it. False if that
+    /// cannot be found.
+    pub(crate) fn resume(&mut self) -> bool {
+        if self.progress != Progress::ChunkFailed {
+            return false;
+        }
+        self.progress = Progress::Resumed;
+        true
     }
 
     fn deliver_definitions(&mut self, batch: &mut Batch) {
@@ -170,8 +223,8 @@ impl<R: Read> TraceReader<R> {
         self.delivered = now;
     }
 
-    /// Reads one frame; false at the end mark.
-    fn next_frame(&mut self) -> Result<bool, TraceError> {
+    fn next_frame(&mut self) -> Result<(), TraceError> {
+        self.frame = self.offset;
         let truncated =
             TraceError::Truncated { offset: self.offset, instructions: self.totals.instructions };
         let (kind, length) = match container::read_frame_head(&mut self.input)? {
@@ -182,34 +235,37 @@ impl<R: Read> TraceReader<R> {
         if container::read_payload(&mut self.input, length, &mut self.payload)?.is_none() {
             return Err(truncated);
         }
-        self.digest(kind).map_err(|what| self.damaged(what))?;
         self.offset += container::FRAME_HEAD + length;
-        Ok(kind != FrameKind::End)
+        self.digest(kind).map_err(|what| {
+            if kind == FrameKind::Chunk {
+                self.progress = Progress::ChunkFailed;
+            }
+            self.damaged(what)
+        })?;
+        if kind == FrameKind::End {
+            self.frame = self.offset;
+            if container::read_trailer(&mut self.input)?.is_none() {
+                return Err(TraceError::Truncated {
+                    offset: self.offset,
+                    instructions: self.totals.instructions,
+                });
+            }
+            self.offset += container::TRAILER_SIZE;
+            self.sizes.container(container::TRAILER_SIZE);
+        }
+        Ok(())
     }
 
-    fn digest(&mut self, kind: FrameKind) -> Result<(), Malformed> {
-        let (columns, sums) = container::unpack(&self.payload, &mut self.decompressor)?;
+    fn digest(&mut self, kind: FrameKind) -> Decoded<()> {
+        let unpacked = container::unpack(&self.payload, &mut self.decompressor)?;
+        self.sizes.frame(kind, self.payload.len() as u64, &unpacked);
+        let columns = unpacked.columns;
         match kind {
             FrameKind::Definitions => {
                 self.tables.extend(&columns)?;
-                self.hash.add(kind, &sums);
+                self.hash.add(kind, &unpacked.sums);
             }
-            FrameKind::Chunk => {
-                let tables = &self.tables;
-                let chunk = ChunkDecoder::new(
-                    columns,
-                    &tables.defined,
-                    &tables.coded,
-                    self.spare.take(),
-                )?;
-                if chunk.head().before != self.totals {
-                    return Err(Malformed::new("a chunk does not continue the one before it"));
-                }
-                self.totals += chunk.head().within;
-                self.chunk = Some(chunk);
-                self.chunks += 1;
-                self.hash.add(kind, &sums);
-            }
+            FrameKind::Chunk => self.begin_chunk(columns, &unpacked.sums)?,
             FrameKind::Index => {}
             FrameKind::End => {
                 let column = columns.first().ok_or_else(|| Malformed::new("an empty end"))?;
@@ -219,198 +275,29 @@ impl<R: Read> TraceReader<R> {
                     tables: TableSizes::of(&self.tables.defined),
                     hash: self.hash.value(),
                 };
-                if ending != read {
-                    return Err(Malformed::new("the end mark tells of other contents than were read"));
+                if ending != read && self.progress != Progress::Resumed {
+                    return Err(Malformed::new(
+                        "the end mark tells of other contents than were read",
+                    ));
                 }
                 self.ending = Some(ending);
             }
         }
         Ok(())
     }
-}
 
-/// A whole trace file, opened by its index: all definitions in memory, chunks on demand and in any
-/// order, from any number of threads.
-#[derive(Clone, Debug)]
-pub struct IndexedTrace {
-    file: Arc<File>,
-    description: Arc<str>,
-    tables: Arc<Tables>,
-    chunks: Arc<[IndexEntry]>,
-    ending: Ending,
-}
-
-impl IndexedTrace {
-    /// Opens a trace and reads its index and definitions.
-    ///
-    /// # Errors
-    /// [`TraceError::Truncated`] if it has no end mark (read it with [`TraceReader`], or salvage
-    /// it), otherwise as [`TraceReader::open`].
-    pub fn open(path: &Path) -> Result<Self, TraceError> {
-        let file = File::open(path)?;
-        let mut input = BufReader::new(&file);
-        let (description, first) = container::read_header(&mut input)?;
-        let length = input.seek(SeekFrom::End(0))?;
-        let truncated = || TraceError::Truncated { offset: length, instructions: 0 };
-        if length < first + 16 {
-            return Err(truncated());
+    fn begin_chunk(&mut self, columns: Vec<Vec<u8>>, sums: &[(u64, u32)]) -> Decoded<()> {
+        let tables = &self.tables;
+        let chunk = ChunkDecoder::new(columns, &tables.defined, &tables.coded, self.spare.take())?;
+        let head = chunk.head();
+        let continues = head.before == self.totals && head.tables.translations == self.told;
+        if !continues && self.progress != Progress::Resumed {
+            return Err(Malformed::new("a chunk does not continue the one before it"));
         }
-        let mut trailer = [0; 16];
-        input.seek(SeekFrom::Start(length - 16))?;
-        input.read_exact(&mut trailer)?;
-        let (offset, mark) = trailer.split_at(8);
-        if mark != container::TRAILER {
-            return Err(truncated());
-        }
-        let mut word = [0; 8];
-        word.copy_from_slice(offset);
-        let mut frames = Frames::new(&file)?;
-        let at = u64::from_le_bytes(word);
-        let (index, next) = frames.column(at, FrameKind::Index)?;
-        let entries = index::decode(&index).map_err(|what| damaged(at, what))?;
-        let (end, _) = frames.column(next, FrameKind::End)?;
-        let ending = Ending::decode(&end).map_err(|what| damaged(next, what))?;
-        let mut tables = Tables::default();
-        for entry in entries.iter().filter(|e| e.kind == FrameKind::Definitions) {
-            let (columns, _) = frames.columns(entry.offset, FrameKind::Definitions)?;
-            tables.extend(&columns).map_err(|what| damaged(entry.offset, what))?;
-        }
-        let chunks = entries.into_iter().filter(|e| e.kind == FrameKind::Chunk).collect();
-        drop(input);
-        Ok(IndexedTrace {
-            file: Arc::new(file),
-            description: description.into(),
-            tables: Arc::new(tables),
-            chunks,
-            ending,
-        })
-    }
-
-    /// The header's free text.
-    pub fn description(&self) -> &str {
-        &self.description
-    }
-
-    /// All definitions of the trace.
-    pub fn tables(&self) -> &Definitions {
-        &self.tables.defined
-    }
-
-    /// The chunks in order.
-    pub fn chunks(&self) -> &[IndexEntry] {
-        &self.chunks
-    }
-
-    /// Totals, table sizes and hash.
-    pub fn ending(&self) -> &Ending {
-        &self.ending
-    }
-
-    /// What chunk `number` begins with.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be read or the chunk is damaged.
-    pub fn head(&self, number: usize) -> Result<ChunkHead, TraceError> {
-        let offset = self.chunks[number].offset;
-        let (columns, _) = Frames::new(&self.file)?.columns(offset, FrameKind::Chunk)?;
-        let head = columns.first().ok_or_else(|| damaged(offset, Malformed::new("no columns")))?;
-        decode_head(head).map_err(|what| damaged(offset, what))
-    }
-
-    /// Opens chunk `number` for reading.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be read or the chunk is damaged.
-    pub fn chunk(&self, number: usize) -> Result<IndexedChunk, TraceError> {
-        let offset = self.chunks[number].offset;
-        let (columns, _) = Frames::new(&self.file)?.columns(offset, FrameKind::Chunk)?;
-        let decoder = ChunkDecoder::new(columns, &self.tables.defined, &self.tables.coded, None)
-            .map_err(|what| damaged(offset, what))?;
-        Ok(IndexedChunk { tables: Arc::clone(&self.tables), decoder, offset })
-    }
-}
-
-/// One chunk of an [`IndexedTrace`].
-#[derive(Debug)]
-pub struct IndexedChunk {
-    tables: Arc<Tables>,
-    decoder: ChunkDecoder,
-    offset: u64,
-}
-
-impl IndexedChunk {
-    /// What the chunk begins with.
-    pub fn head(&self) -> &ChunkHead {
-        self.decoder.head()
-    }
-
-    /// As [`TraceReader::read`], up to the end of the chunk; delivers no definitions, since all are
-    /// known.
-    ///
-    /// # Errors
-    /// [`TraceError::Damaged`] where the chunk contradicts itself.
-    pub fn read(&mut self, batch: &mut Batch) -> Result<bool, TraceError> {
-        batch.clear();
-        self.decoder
-            .fill(batch, BATCH_EXECUTIONS, &self.tables.defined, &self.tables.coded)
-            .map_err(|what| damaged(self.offset, what))
-    }
-}
-
-fn damaged(offset: u64, what: Malformed) -> TraceError {
-    TraceError::Damaged { offset, what: what.0 }
-}
-
-/// Frames of a file by offset.
-struct Frames<'f> {
-    file: &'f File,
-    decompressor: zstd::bulk::Decompressor<'static>,
-}
-
-impl<'f> Frames<'f> {
-    fn new(file: &'f File) -> Result<Self, TraceError> {
-        Ok(Frames { file, decompressor: zstd::bulk::Decompressor::new()? })
-    }
-
-    fn columns(
-        &mut self,
-        offset: u64,
-        expected: FrameKind,
-    ) -> Result<(Vec<Vec<u8>>, u64), TraceError> {
-        let mut input = BufReader::new(At { file: self.file, offset });
-        let length = match container::read_frame_head(&mut input)? {
-            NextFrame::Frame { kind, length } if kind == expected => length,
-            NextFrame::Malformed(what) => return Err(damaged(offset, what)),
-            _ => return Err(damaged(offset, Malformed::new("the index points elsewhere"))),
-        };
-        let mut payload = Vec::new();
-        if container::read_payload(&mut input, length, &mut payload)?.is_none() {
-            return Err(damaged(offset, Malformed::new("a frame runs past the end of the file")));
-        }
-        let (columns, _) = container::unpack(&payload, &mut self.decompressor)
-            .map_err(|what| damaged(offset, what))?;
-        Ok((columns, offset + container::FRAME_HEAD + length))
-    }
-
-    fn column(&mut self, offset: u64, kind: FrameKind) -> Result<(Vec<u8>, u64), TraceError> {
-        let (mut columns, next) = self.columns(offset, kind)?;
-        match columns.pop() {
-            Some(column) if columns.is_empty() => Ok((column, next)),
-            _ => Err(damaged(offset, Malformed::new("a frame with a wrong number of columns"))),
-        }
-    }
-}
-
-/// A file read from an offset of its own, so that threads can share it.
-struct At<'f> {
-    file: &'f File,
-    offset: u64,
-}
-
-impl Read for At<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = std::os::unix::fs::FileExt::read_at(self.file, buffer, self.offset)?;
-        self.offset += read as u64;
-        Ok(read)
+        self.totals = head.after().ok_or_else(|| Malformed::new("counts leave 64 bits"))?;
+        self.chunk = Some(chunk);
+        self.chunks += 1;
+        self.hash.add(FrameKind::Chunk, sums);
+        Ok(())
     }
 }

@@ -1,12 +1,10 @@
 //! The machine's state as bytes: what every chunk begins with.
 
 use super::bytes::{Bytes, put, put_signed};
+use super::consistency::MAX_CPUS;
 use super::error::{Decoded, Malformed};
 use super::event_codec::{put_vcpu, vcpu};
 use super::state::{CpuState, Descriptor, MachineState, NestedGuest};
-
-/// More CPUs than any machine the recorder can emulate; a larger number is damage.
-const MAX_CPUS: u64 = 1024;
 
 fn put_descriptor(out: &mut Vec<u8>, descriptor: &Descriptor) {
     put_signed(out, descriptor.base as i64);
@@ -51,6 +49,9 @@ pub(crate) fn decode(bytes: &mut Bytes<impl AsRef<[u8]>>) -> Decoded<MachineStat
 
 fn decode_cpu(bytes: &mut Bytes<impl AsRef<[u8]>>) -> Decoded<CpuState> {
     let flags = bytes.byte()?;
+    if flags & !3 != 0 {
+        return Err(Malformed::new(format!("flags {flags:#x} of a CPU")));
+    }
     let [cr0, cr3, cr4, efer] =
         [bytes.number()?, bytes.number()?, bytes.number()?, bytes.number()?];
     let mut descriptor = || {

@@ -1,12 +1,15 @@
 //! Writing a trace.
 
 use super::batch::{Batch, Definitions};
-use super::chunk::{ChunkEncoder, ChunkHead, Totals};
+use super::chunk::{ChunkHead, Totals};
+use super::chunk_encoder::ChunkEncoder;
+use super::consistency;
 use super::container::{self, ContentHash, FrameKind};
 use super::definitions_codec::{self, TableSizes};
-use super::error::TraceError;
+use super::error::{Malformed, TraceError};
 use super::event::Event;
 use super::index::{self, Ending, IndexEntry};
+use super::page::{Space, SpaceId};
 use super::predict::Coded;
 use super::state::MachineState;
 use std::io::Write;
@@ -39,6 +42,19 @@ impl Default for WriterOptions {
     }
 }
 
+/// What shapes need to know of their block.
+#[derive(Clone, Copy)]
+struct Place {
+    address: u64,
+    instructions: usize,
+}
+
+impl From<Malformed> for TraceError {
+    fn from(what: Malformed) -> Self {
+        TraceError::Inconsistent(what.0)
+    }
+}
+
 /// Writes a trace to anything that takes bytes, without seeking.
 ///
 /// What has been handed over is in the file up to the last closed chunk; [`finish`](Self::finish)
@@ -53,7 +69,9 @@ pub struct TraceWriter<W: Write> {
     /// Sizes of all tables that are in the file.
     written: TableSizes,
     pending: Definitions,
-    blocks: Vec<super::block::Block>,
+    blocks: Vec<Place>,
+    spaces: Vec<Space>,
+    walks: usize,
     coded: Coded,
     encoder: ChunkEncoder,
     head: ChunkHead,
@@ -62,14 +80,22 @@ pub struct TraceWriter<W: Write> {
     totals: Totals,
     hash: ContentHash,
     index: Vec<IndexEntry>,
+    /// A batch was refused; what came before it can still be finished.
+    refused: bool,
+    /// The sink failed: what it has is cut off at an unknown place.
+    broken: bool,
 }
 
 impl<W: Write> TraceWriter<W> {
     /// Writes the header and gets ready.
     ///
     /// # Errors
-    /// Fails if the sink does.
+    /// Fails if the sink does, or if the options say what no trace can hold.
     pub fn create(mut out: W, options: WriterOptions) -> Result<Self, TraceError> {
+        let (cpu, cpus) = (usize::from(options.initial.cpu), options.initial.cpus.len());
+        if cpu >= cpus || cpus as u64 > consistency::MAX_CPUS {
+            return Err(TraceError::Inconsistent(format!("CPU {cpu} of {cpus} runs at the start")));
+        }
         let offset = container::write_header(&mut out, &options.description)?;
         let mut encoder = ChunkEncoder::new();
         let coded = Coded::default();
@@ -89,6 +115,8 @@ impl<W: Write> TraceWriter<W> {
             written: TableSizes::default(),
             pending: Definitions::default(),
             blocks: Vec::new(),
+            spaces: Vec::new(),
+            walks: 0,
             coded,
             encoder,
             head,
@@ -97,6 +125,8 @@ impl<W: Write> TraceWriter<W> {
             totals: Totals::default(),
             hash: ContentHash::default(),
             index: Vec::new(),
+            refused: false,
+            broken: false,
         })
     }
 
@@ -107,17 +137,27 @@ impl<W: Write> TraceWriter<W> {
 
     /// Everything handed over so far.
     pub fn totals(&self) -> Totals {
-        let mut all = self.totals;
-        all += self.head.within;
-        all
+        // Each chunk's counts were checked as they were added.
+        self.totals.plus(&self.head.within).unwrap_or(self.totals)
     }
 
     /// Appends a batch and takes its definitions.
     ///
     /// # Errors
-    /// Fails if the sink does, or if the batch names something that is not defined or has too few
-    /// addresses for its shapes.
+    /// Fails if the sink does, or if the batch names something that is not defined, has too few
+    /// addresses for its shapes, or holds what no trace can. After that every further call fails;
+    /// unless it was the sink that failed, [`finish`](Self::finish) keeps what came before.
     pub fn write(&mut self, batch: &mut Batch) -> Result<(), TraceError> {
+        if std::mem::replace(&mut self.refused, true) {
+            let message = "writing went on after a batch had been refused";
+            return Err(TraceError::Inconsistent(message.into()));
+        }
+        self.append(batch)?;
+        self.refused = false;
+        Ok(())
+    }
+
+    fn append(&mut self, batch: &mut Batch) -> Result<(), TraceError> {
         self.define(&mut batch.new)?;
         let mut events = batch.events.iter().peekable();
         let (mut addresses, mut iterations) = (batch.addresses.as_slice(), batch.iterations.iter());
@@ -138,36 +178,64 @@ impl<W: Write> TraceWriter<W> {
                     TraceError::Inconsistent("fewer iteration counts than repeating shapes".into())
                 })?;
             }
-            self.encoder.execution(id, here, repeated, &self.coded);
-            let within = &mut self.head.within;
-            within.executions += 1;
-            within.instructions += u64::from(shape.completed);
-            within.rep_iterations += repeated;
             let once = u64::from(shape.slots) - u64::from(shape.repeated_slots);
-            within.data_accesses += once + u64::from(shape.repeated_slots) * repeated;
-            if within.instructions >= self.chunk_instructions
-                || within.executions.is_multiple_of(4096) && self.encoder.bytes() >= MAX_CHUNK_BYTES
-            {
+            let within = Totals {
+                instructions: u64::from(shape.completed),
+                rep_iterations: repeated,
+                data_accesses: u64::from(shape.repeated_slots)
+                    .checked_mul(repeated)
+                    .and_then(|accesses| accesses.checked_add(once))
+                    .ok_or_else(|| overflow(repeated))?,
+                executions: 1,
+                events: 0,
+            };
+            self.head.within = self.head.within.plus(&within).ok_or_else(|| overflow(repeated))?;
+            self.encoder.execution(id, here, repeated, &self.coded);
+            if self.head.within.instructions >= self.chunk_instructions || self.is_large() {
                 self.close_chunk()?;
             }
         }
         for (_, event) in events {
             self.event(event)?;
         }
+        if !addresses.is_empty() || iterations.next().is_some() {
+            let message = "more addresses or iteration counts than the executions need";
+            return Err(TraceError::Inconsistent(message.into()));
+        }
         Ok(())
+    }
+
+    /// True when the chunk must be closed though it is short of instructions; looks only now and
+    /// then.
+    fn is_large(&self) -> bool {
+        let entries = self.head.within.executions + self.head.within.events;
+        entries.is_multiple_of(4096) && self.encoder.bytes() >= MAX_CHUNK_BYTES
     }
 
     fn define(&mut self, new: &mut Definitions) -> Result<(), TraceError> {
         if new.is_empty() {
             return Ok(());
         }
-        self.blocks.extend(new.blocks.iter().cloned());
+        for block in &new.blocks {
+            consistency::block(block)?;
+            self.blocks.push(Place { address: block.address, instructions: block.instructions() });
+        }
         for shape in &new.shapes {
-            if shape.block.index() >= self.blocks.len() {
+            let Some(place) = self.blocks.get(shape.block.index()) else {
                 let message = format!("a shape of block {}, which is not defined", shape.block);
                 return Err(TraceError::Inconsistent(message));
-            }
-            self.coded.push(shape, &self.blocks);
+            };
+            consistency::shape(shape, place.instructions)?;
+            self.coded.push(shape, place.address);
+        }
+        self.spaces.extend_from_slice(&new.spaces);
+        self.walks += new.walks.len();
+        for walk in &new.walks {
+            consistency::walk(walk)?;
+        }
+        for translation in &new.translations {
+            let space = |id: SpaceId| self.spaces.get(id.index()).copied();
+            consistency::translation(translation, space, self.walks)?;
         }
         self.encoder.grow(&self.coded);
         self.pending.append(new);
@@ -185,26 +253,40 @@ impl<W: Write> TraceWriter<W> {
             }
             self.told += 1;
         }
+        consistency::event(event)?;
         self.encoder.event(event, &mut self.state);
         self.head.within.events += 1;
+        if self.is_large() {
+            self.close_chunk()?;
+        }
+        Ok(())
+    }
+
+    /// Goes on from `state`, which the events do not lead to: after a gap.
+    pub(crate) fn go_on_from(&mut self, state: MachineState) -> Result<(), TraceError> {
+        self.close_chunk()?;
+        self.state = state;
+        self.head.state = self.state.clone();
+        self.encoder.begin(&self.coded, &self.state);
         Ok(())
     }
 
     fn close_chunk(&mut self) -> Result<(), TraceError> {
         if !self.pending.is_empty() {
             let columns = definitions_codec::encode(&self.pending, &self.written);
-            let sizes = TableSizes::of(&self.pending);
-            self.written.add(&sizes);
-            self.frame(FrameKind::Definitions, &columns, Totals::default())?;
+            let sums = container::pack(&columns, &mut self.compressor, &mut self.payload)?;
+            self.written.add(&TableSizes::of(&self.pending));
+            self.frame(FrameKind::Definitions, &sums, Totals::default())?;
             self.pending = Definitions::default();
         }
         let within = self.head.within;
         if within == Totals::default() {
             return Ok(());
         }
-        let columns = self.encoder.finish(&self.head).clone();
-        self.frame(FrameKind::Chunk, &columns, within)?;
-        self.totals += within;
+        let columns = self.encoder.finish(&self.head);
+        let sums = container::pack(columns, &mut self.compressor, &mut self.payload)?;
+        self.frame(FrameKind::Chunk, &sums, within)?;
+        self.totals = self.totals.plus(&within).ok_or_else(|| overflow(within.rep_iterations))?;
         self.encoder.settle(&mut self.state);
         self.head = ChunkHead {
             before: self.totals,
@@ -213,22 +295,28 @@ impl<W: Write> TraceWriter<W> {
             state: self.state.clone(),
         };
         self.encoder.begin(&self.coded, &self.state);
-        self.out.flush()?;
         Ok(())
     }
 
+    /// Writes the packed payload, whose columns have these lengths and checksums.
     fn frame(
         &mut self,
         kind: FrameKind,
-        columns: &[Vec<u8>],
+        sums: &[(u64, u32)],
         within: Totals,
     ) -> Result<(), TraceError> {
-        let sums = container::pack(columns, &mut self.compressor, &mut self.payload)?;
+        if std::mem::replace(&mut self.broken, true) {
+            let message = "writing went on after the output had failed";
+            return Err(TraceError::Inconsistent(message.into()));
+        }
         if matches!(kind, FrameKind::Definitions | FrameKind::Chunk) {
-            self.hash.add(kind, &sums);
-            self.index.push(IndexEntry { kind, offset: self.offset, within });
+            self.hash.add(kind, sums);
+            let (offset, before) = (self.offset, self.totals);
+            self.index.push(IndexEntry { kind, offset, before, within });
         }
         self.offset += container::write_frame(&mut self.out, kind, &self.payload)?;
+        self.out.flush()?;
+        self.broken = false;
         Ok(())
     }
 
@@ -239,13 +327,19 @@ impl<W: Write> TraceWriter<W> {
     pub fn finish(mut self) -> Result<(W, Ending), TraceError> {
         self.close_chunk()?;
         let index_offset = self.offset;
-        self.frame(FrameKind::Index, &[index::encode(&self.index)], Totals::default())?;
-        let ending =
-            Ending { totals: self.totals, tables: self.written, hash: self.hash.value() };
-        self.frame(FrameKind::End, &[ending.encode()], Totals::default())?;
-        self.out.write_all(&index_offset.to_le_bytes())?;
-        self.out.write_all(&container::TRAILER)?;
+        let ending = Ending { totals: self.totals, tables: self.written, hash: self.hash.value() };
+        for (kind, column) in
+            [(FrameKind::Index, index::encode(&self.index)), (FrameKind::End, ending.encode())]
+        {
+            let sums = container::pack(&[column], &mut self.compressor, &mut self.payload)?;
+            self.frame(kind, &sums, Totals::default())?;
+        }
+        container::write_trailer(&mut self.out, index_offset)?;
         self.out.flush()?;
         Ok((self.out, ending))
     }
+}
+
+fn overflow(iterations: u64) -> TraceError {
+    TraceError::Inconsistent(format!("{iterations} iterations: the counts leave 64 bits"))
 }

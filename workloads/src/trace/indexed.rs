@@ -1,0 +1,253 @@
+//! A trace file opened by its index, to be read from any place and by many threads.
+
+use super::batch::{Batch, Definitions};
+use super::chunk::ChunkHead;
+use super::chunk_decoder::ChunkDecoder;
+use super::container::{self, FrameKind, NextFrame};
+use super::definitions_codec::TableSizes;
+use super::error::{Malformed, TraceError};
+use super::index::{self, Ending, IndexEntry};
+use super::tables::Tables;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A whole trace file, opened by its index: all definitions in memory, chunks on demand and in any
+/// order, from any number of threads.
+#[derive(Clone, Debug)]
+pub struct IndexedTrace {
+    file: Arc<File>,
+    description: Arc<str>,
+    tables: Arc<Tables>,
+    chunks: Arc<[IndexEntry]>,
+    ending: Ending,
+}
+
+impl IndexedTrace {
+    /// Opens a trace and reads its index and definitions.
+    ///
+    /// # Errors
+    /// [`TraceError::Truncated`] if it has no end mark (read it with
+    /// [`TraceReader`](super::TraceReader), or salvage it), otherwise as
+    /// [`TraceReader::open`](super::TraceReader::open).
+    pub fn open(path: &Path) -> Result<Self, TraceError> {
+        let file = File::open(path)?;
+        let (description, first) = container::read_header(&mut At { file: &file, offset: 0 })?;
+        let mut frames = Frames::new(&file)?;
+        let length = file.metadata()?.len();
+        let trailer = length.saturating_sub(container::TRAILER_SIZE).max(first);
+        let Some(at) = container::read_trailer(&mut At { file: &file, offset: trailer })? else {
+            return Err(frames.find_end(first));
+        };
+        let (index, next) = frames.column(at, FrameKind::Index)?;
+        let entries = index::decode(&index).map_err(|what| damaged(at, what))?;
+        let (end, after) = frames.column(next, FrameKind::End)?;
+        let ending = Ending::decode(&end).map_err(|what| damaged(next, what))?;
+        if after != trailer {
+            return Err(damaged(next, Malformed::new("the end is not at the end of the file")));
+        }
+        let mut tables = Tables::default();
+        for entry in entries.iter().filter(|entry| entry.kind == FrameKind::Definitions) {
+            let (columns, _) = frames.columns(entry.offset, FrameKind::Definitions)?;
+            tables.extend(&columns).map_err(|what| damaged(entry.offset, what))?;
+        }
+        let totals = entries.last().and_then(|last| last.before.plus(&last.within));
+        if totals.unwrap_or_default() != ending.totals
+            || TableSizes::of(&tables.defined) != ending.tables
+        {
+            let what = "the end mark tells of other contents than the index";
+            return Err(damaged(next, Malformed::new(what)));
+        }
+        Ok(IndexedTrace {
+            description: description.into(),
+            tables: Arc::new(tables),
+            chunks: entries.into_iter().filter(|e| e.kind == FrameKind::Chunk).collect(),
+            ending,
+            file: Arc::new(file),
+        })
+    }
+
+    /// The header's free text.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// All definitions of the trace.
+    pub fn tables(&self) -> &Definitions {
+        &self.tables.defined
+    }
+
+    /// The chunks in order.
+    pub fn chunks(&self) -> &[IndexEntry] {
+        &self.chunks
+    }
+
+    /// Totals, table sizes and hash.
+    pub fn ending(&self) -> &Ending {
+        &self.ending
+    }
+
+    /// What chunk `number` begins with.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read or the chunk is damaged.
+    ///
+    /// # Panics
+    /// If there is no such chunk.
+    pub fn head(&self, number: usize) -> Result<ChunkHead, TraceError> {
+        self.chunk_columns(number).map(|(head, _)| head)
+    }
+
+    /// Opens chunk `number` for reading.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read or the chunk is damaged.
+    ///
+    /// # Panics
+    /// If there is no such chunk.
+    pub fn chunk(&self, number: usize) -> Result<IndexedChunk, TraceError> {
+        let (head, columns) = self.chunk_columns(number)?;
+        let offset = self.chunks[number].offset;
+        let decoder = ChunkDecoder::new(columns, &self.tables.defined, &self.tables.coded, None)
+            .map_err(|what| damaged(offset, what))?;
+        Ok(IndexedChunk { tables: Arc::clone(&self.tables), head, decoder: Some(decoder), offset })
+    }
+
+    fn chunk_columns(&self, number: usize) -> Result<(ChunkHead, Vec<Vec<u8>>), TraceError> {
+        let &IndexEntry { offset, before, within, .. } = &self.chunks[number];
+        let (columns, _) = Frames::new(&self.file)?.columns(offset, FrameKind::Chunk)?;
+        let head = columns.first().map_or(&[][..], Vec::as_slice);
+        let head = ChunkHead::decode(head).map_err(|what| damaged(offset, what))?;
+        if (head.before, head.within) != (before, within) {
+            return Err(damaged(offset, Malformed::new("the chunk is not the one in the index")));
+        }
+        Ok((head, columns))
+    }
+}
+
+/// One chunk of an [`IndexedTrace`].
+#[derive(Debug)]
+pub struct IndexedChunk {
+    tables: Arc<Tables>,
+    head: ChunkHead,
+    /// Gone once it has failed.
+    decoder: Option<ChunkDecoder>,
+    offset: u64,
+}
+
+impl IndexedChunk {
+    /// What the chunk begins with.
+    pub fn head(&self) -> &ChunkHead {
+        &self.head
+    }
+
+    /// As [`TraceReader::read`](super::TraceReader::read), up to the end of the chunk; delivers no
+    /// definitions, since all are known.
+    ///
+    /// # Errors
+    /// [`TraceError::Damaged`] where the chunk contradicts itself.
+    pub fn read(&mut self, batch: &mut Batch) -> Result<bool, TraceError> {
+        batch.clear();
+        let Some(decoder) = &mut self.decoder else {
+            return Err(damaged(
+                self.offset,
+                Malformed::new("reading went on after it had failed"),
+            ));
+        };
+        let result = decoder.fill(batch, &self.tables.defined, &self.tables.coded);
+        result.map_err(|what| {
+            batch.clear();
+            self.decoder = None;
+            damaged(self.offset, what)
+        })
+    }
+}
+
+fn damaged(offset: u64, what: Malformed) -> TraceError {
+    TraceError::Damaged { offset, what: what.0 }
+}
+
+/// Frames of a file by offset.
+struct Frames<'f> {
+    file: &'f File,
+    decompressor: zstd::bulk::Decompressor<'static>,
+}
+
+impl<'f> Frames<'f> {
+    fn new(file: &'f File) -> Result<Self, TraceError> {
+        Ok(Frames { file, decompressor: zstd::bulk::Decompressor::new()? })
+    }
+
+    fn columns(
+        &mut self,
+        offset: u64,
+        expected: FrameKind,
+    ) -> Result<(Vec<Vec<u8>>, u64), TraceError> {
+        let mut input = BufReader::new(At { file: self.file, offset });
+        let length = match container::read_frame_head(&mut input)? {
+            NextFrame::Frame { kind, length } if kind == expected => length,
+            NextFrame::Malformed(what) => return Err(damaged(offset, what)),
+            _ => return Err(damaged(offset, Malformed::new("the index points elsewhere"))),
+        };
+        let mut payload = Vec::new();
+        if container::read_payload(&mut input, length, &mut payload)?.is_none() {
+            return Err(damaged(offset, Malformed::new("a frame runs past the end of the file")));
+        }
+        let unpacked = container::unpack(&payload, &mut self.decompressor)
+            .map_err(|what| damaged(offset, what))?;
+        Ok((unpacked.columns, offset + container::FRAME_HEAD + length))
+    }
+
+    fn column(&mut self, offset: u64, kind: FrameKind) -> Result<(Vec<u8>, u64), TraceError> {
+        let (mut columns, next) = self.columns(offset, kind)?;
+        match columns.pop() {
+            Some(column) if columns.is_empty() => Ok((column, next)),
+            _ => Err(damaged(offset, Malformed::new("a frame with a wrong number of columns"))),
+        }
+    }
+
+    /// Why a file without a trailer ends: walks its frames from `first` on.
+    fn find_end(&mut self, first: u64) -> TraceError {
+        let mut offset = first;
+        let mut instructions = 0;
+        loop {
+            let mut input = At { file: self.file, offset };
+            let (kind, length) = match container::read_frame_head(&mut input) {
+                Ok(NextFrame::Frame { kind, length }) => (kind, length),
+                Ok(NextFrame::CutOff) => return TraceError::Truncated { offset, instructions },
+                Ok(NextFrame::Malformed(what)) => return damaged(offset, what),
+                Err(e) => return e.into(),
+            };
+            let next = offset + container::FRAME_HEAD + length;
+            if self.file.metadata().is_ok_and(|data| data.len() < next) {
+                return TraceError::Truncated { offset, instructions };
+            }
+            if kind == FrameKind::Chunk {
+                let head = self.columns(offset, kind).and_then(|(columns, _)| {
+                    ChunkHead::decode(columns.first().map_or(&[][..], Vec::as_slice))
+                        .map_err(|what| damaged(offset, what))
+                });
+                match head.map(|head| head.after()) {
+                    Ok(after) => instructions = after.unwrap_or_default().instructions,
+                    Err(error) => return error,
+                }
+            }
+            offset = next;
+        }
+    }
+}
+
+/// A file read from an offset of its own, so that threads can share it.
+struct At<'f> {
+    file: &'f File,
+    offset: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = std::os::unix::fs::FileExt::read_at(self.file, buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}

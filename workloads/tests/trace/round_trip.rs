@@ -1,0 +1,196 @@
+use super::flat::{Follower, Item, append, expected, read, write};
+use super::made_up::stream;
+use super::naive;
+use proptest::prelude::*;
+use std::io::Write;
+use strata_workloads::trace::{Batch, Definitions, IndexedTrace, TableSizes, TraceReader};
+
+pub(crate) fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        1 => proptest::collection::vec(any::<u8>(), 0..60),
+        4 => proptest::collection::vec(any::<u8>(), 200..3000),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_pipe_delivers_what_was_written(bytes in any_bytes()) {
+        let made_up = stream(&bytes);
+        let (items, definitions) = expected(&made_up);
+        let trace = write(&made_up).unwrap();
+        let (read_items, read_definitions, end) = read(&trace[..]);
+        end.unwrap();
+        prop_assert_eq!(read_definitions, definitions);
+        prop_assert_eq!(read_items, items);
+    }
+
+    #[test]
+    fn a_decoder_written_from_the_document_agrees(bytes in any_bytes()) {
+        let made_up = stream(&bytes);
+        let (items, definitions) = expected(&made_up);
+        let trace = write(&made_up).unwrap();
+        let decoded = naive::decode(&trace);
+        prop_assert_eq!(decoded.description, "made up");
+        prop_assert_eq!(decoded.definitions, definitions);
+        prop_assert_eq!(decoded.items, items);
+        prop_assert!(decoded.whole);
+    }
+
+    #[test]
+    fn chunks_are_read_in_any_order(bytes in any_bytes(), order in any::<u64>()) {
+        let made_up = stream(&bytes);
+        let (items, definitions) = expected(&made_up);
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&write(&made_up).unwrap()).unwrap();
+        let trace = IndexedTrace::open(file.path()).unwrap();
+        prop_assert_eq!(trace.tables(), &definitions);
+        prop_assert_eq!(trace.ending().tables, TableSizes::of(&definitions));
+        let count = trace.chunks().len();
+        let mut chunks: Vec<Option<Vec<Item>>> = vec![None; count];
+        for i in 0..count {
+            // A stride without a common factor visits each chunk once.
+            let stride = (1 + order as usize % count..).find(|s| gcd(*s, count) == 1).unwrap();
+            let number = (i * stride + order as usize % count) % count;
+            let mut chunk = trace.chunk(number).unwrap();
+            prop_assert_eq!(&trace.head(number).unwrap(), chunk.head());
+            let (mut batch, mut here) = (Batch::default(), Vec::new());
+            while chunk.read(&mut batch).unwrap() {
+                prop_assert!(batch.new.is_empty());
+                append(&mut here, &batch, &definitions.shapes);
+            }
+            chunks[number] = Some(here);
+        }
+        let all: Vec<Item> = chunks.into_iter().flatten().flatten().collect();
+        prop_assert_eq!(all, items);
+    }
+
+    #[test]
+    fn every_chunk_begins_with_the_state_that_the_events_before_it_lead_to(bytes in any_bytes()) {
+        let made_up = stream(&bytes);
+        let trace = write(&made_up).unwrap();
+        let mut reader = TraceReader::new(&trace[..]).unwrap();
+        let mut follower = Follower { state: made_up.options.initial };
+        let (mut batch, mut all) = (Batch::default(), Definitions::default());
+        let mut chunks = 0;
+        while reader.read(&mut batch).unwrap() {
+            all.append(&mut batch.new);
+            if reader.chunks() > chunks {
+                chunks = reader.chunks();
+                prop_assert_eq!(&reader.chunk_head().unwrap().state, &follower.state);
+            }
+            let mut items = Vec::new();
+            append(&mut items, &batch, &all.shapes);
+            for item in items {
+                match item {
+                    Item::Event(event) => follower.state.apply(&event),
+                    Item::Execution { shape, addresses, iterations, .. } => {
+                        let shape = &all.shapes[shape.index()];
+                        follower.execute(shape, &addresses, iterations.unwrap_or_default());
+                    }
+                }
+            }
+            if let Some(state) = reader.state() {
+                prop_assert_eq!(&state, &follower.state);
+            }
+        }
+    }
+
+    #[test]
+    fn heads_and_end_hold_the_totals(bytes in any_bytes()) {
+        let made_up = stream(&bytes);
+        let (items, definitions) = expected(&made_up);
+        let trace = write(&made_up).unwrap();
+        let mut reader = TraceReader::new(&trace[..]).unwrap();
+        while reader.read(&mut Batch::default()).unwrap() {}
+        let totals = reader.ending().unwrap().totals;
+        let mut counted = strata_workloads::trace::Totals::default();
+        for item in &items {
+            match item {
+                Item::Event(_) => counted.events += 1,
+                Item::Execution { shape, iterations, .. } => {
+                    let shape = &definitions.shapes[shape.index()];
+                    let repeated = shape.repeat.map_or(0, |r| u64::from(r.slots));
+                    let iterations = iterations.unwrap_or_default();
+                    counted.executions += 1;
+                    counted.instructions += u64::from(shape.completed);
+                    counted.rep_iterations += iterations;
+                    counted.data_accesses +=
+                        shape.slots.len() as u64 - repeated + repeated * iterations;
+                }
+            }
+        }
+        prop_assert_eq!(totals, counted);
+        prop_assert_eq!(reader.totals(), counted);
+        prop_assert_eq!(reader.offset(), trace.len() as u64);
+        prop_assert_eq!(reader.stored_sizes().total(), trace.len() as u64);
+    }
+
+    #[test]
+    fn batches_and_chunks_of_any_size_hold_the_same_stream(bytes in any_bytes(), size in 1u64..5000) {
+        let made_up = stream(&bytes);
+        let mut other = made_up.clone();
+        other.options.chunk_instructions = size;
+        other.batches = made_up.batches.iter().flat_map(one_execution_each(&made_up)).collect();
+        let (one, one_tables, _) = read(&write(&made_up).unwrap()[..]);
+        let (two, two_tables, _) = read(&write(&other).unwrap()[..]);
+        prop_assert_eq!(one, two);
+        prop_assert_eq!(one_tables, two_tables);
+    }
+}
+
+/// Splits batches into ones of a single execution or event.
+fn one_execution_each(made_up: &super::made_up::MadeUp) -> impl Fn(&Batch) -> Vec<Batch> + use<> {
+    let shapes: Vec<_> = made_up.batches.iter().flat_map(|b| b.new.shapes.clone()).collect();
+    move |batch| {
+        let mut small = vec![Batch { new: batch.new.clone(), ..Batch::default() }];
+        let with_stacks = Batch { stack_pointers: vec![0; batch.shapes.len()], ..batch.clone() };
+        let mut items = Vec::new();
+        append(&mut items, &with_stacks, &shapes);
+        for item in items {
+            let mut one = Batch::default();
+            match item {
+                Item::Event(event) => one.event(event),
+                Item::Execution { shape, addresses, iterations, .. } => {
+                    one.shapes.push(shape);
+                    one.addresses = addresses;
+                    one.iterations.extend(iterations);
+                }
+            }
+            small.push(one);
+        }
+        small
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[test]
+fn every_kind_of_event_and_code_occurs_in_made_up_streams() {
+    use std::collections::BTreeSet;
+    let mut events = BTreeSet::new();
+    let mut codes = BTreeSet::new();
+    let mut random = 1u64;
+    for _ in 0..40 {
+        let bytes: Vec<u8> = (0..3000)
+            .map(|_| {
+                random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                (random >> 56) as u8
+            })
+            .collect();
+        let decoded = naive::decode(&write(&stream(&bytes)).unwrap());
+        codes.extend(decoded.codes);
+        for item in &decoded.items {
+            if let Item::Event(event) = item {
+                let name = format!("{event:?}");
+                events.insert(name.split([' ', '(']).next().unwrap().to_owned());
+            }
+        }
+    }
+    assert_eq!(events.len(), 26, "{events:?}");
+    let all: BTreeSet<u8> = (0..20).chain([33, 34, 35, 40, 41]).collect();
+    assert_eq!(codes, all);
+}
