@@ -51,9 +51,7 @@ pub(crate) struct ElfFile<'a> {
 impl<'a> ElfFile<'a> {
     /// Reads the headers. `file` names the input in messages.
     pub(crate) fn parse(bytes: &'a [u8], file: &str) -> Result<Self> {
-        if bytes.is_empty() {
-            symbol_line::lines(bytes, file, &KIND)?.for_each(drop);
-        }
+        symbol_line::check_not_empty(bytes, file, &KIND)?;
         if !bytes.starts_with(b"\x7fELF") {
             let found = crate::input::foreign_kind(bytes).unwrap_or("no ELF file");
             return Err(symbol_line::wrong_kind(file, found, &KIND));

@@ -37,6 +37,25 @@ pub struct NamedFingerprint {
     pub fingerprint: Fingerprint,
 }
 
+impl NamedFingerprint {
+    /// Refuses symbols of another build than the one that ran. Where either side does not say which
+    /// build it is there is nothing to compare. `file` names the symbols in messages.
+    ///
+    /// # Errors
+    /// When both build ids are known and differ.
+    pub fn check_build(&self, symbols: Option<&BuildId>, file: &str) -> Result<()> {
+        match (&self.build_id, symbols) {
+            (Some(ran), Some(symbols)) if ran != symbols => Err(Error::BuildIdMismatch {
+                file: file.to_owned(),
+                found: symbols.to_string(),
+                other: self.name.clone(),
+                expected: ran.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Writes fingerprints as [`read_fingerprints`] reads them.
 ///
 /// # Errors
@@ -124,6 +143,19 @@ mod tests {
         let mut text = Vec::new();
         write_fingerprints(&prints, &mut text).unwrap();
         assert_eq!(read_fingerprints(&text, "f").unwrap(), prints);
+    }
+
+    #[test]
+    fn symbols_of_another_build_are_refused_by_name() {
+        let print = NamedFingerprint {
+            name: "xen".to_owned(),
+            build_id: BuildId::from_hex("0a"),
+            fingerprint: Fingerprint::default(),
+        };
+        let error = print.check_build(BuildId::from_hex("0b").as_ref(), "xen.map").unwrap_err();
+        assert!(error.to_string().starts_with("xen.map: build id 0b differs from 0a"), "{error}");
+        assert!(print.check_build(BuildId::from_hex("0a").as_ref(), "xen.map").is_ok());
+        assert!(print.check_build(None, "xen.map").is_ok());
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub fn decompress(bytes: Vec<u8>, file: &str, limit: u64) -> Result<Vec<u8>> {
     Ok(contents)
 }
 
+/// What [`foreign_kind`] calls the mappings of a process.
+pub(crate) const MAPPINGS: &str = "a list of a process's mappings (/proc/PID/maps)";
+
 /// What a file is by its first bytes, when that is certainly no text list of symbols.
 pub(crate) fn foreign_kind(bytes: &[u8]) -> Option<&'static str> {
     const MAGICS: &[(&[u8], &str)] = &[
@@ -69,8 +72,7 @@ pub(crate) fn foreign_kind(bytes: &[u8]) -> Option<&'static str> {
     let first_word = first_line.split(u8::is_ascii_whitespace).next()?;
     let is_hex = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_hexdigit);
     let dash = first_word.iter().position(|&byte| byte == b'-')?;
-    (is_hex(&first_word[..dash]) && is_hex(&first_word[dash + 1..]))
-        .then_some("a list of a process's mappings (/proc/PID/maps)")
+    (is_hex(&first_word[..dash]) && is_hex(&first_word[dash + 1..])).then_some(MAPPINGS)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! ```
 
 use crate::error::Result;
+use crate::input;
 use crate::symbol_line::{self, ListKind};
 
 const KIND: ListKind = ListKind {
@@ -57,10 +58,9 @@ pub struct ProcessMaps {
 /// # Errors
 /// When it is empty (as that of a kernel thread is), another kind of file, or a line is malformed.
 pub fn read_proc_maps(bytes: &[u8], file: &str) -> Result<Vec<Mapping>> {
-    // The common recogniser knows this very format as foreign to lists of symbols.
-    let text = bytes.trim_ascii_start();
-    if text.is_empty() || text.starts_with(b"\x7f") || text.contains(&0) {
-        symbol_line::lines(text, file, &KIND)?.for_each(drop);
+    symbol_line::check_not_empty(bytes, file, &KIND)?;
+    if let Some(found) = input::foreign_kind(bytes).filter(|&found| found != input::MAPPINGS) {
+        return Err(symbol_line::wrong_kind(file, found, &KIND));
     }
     let mut mappings = Vec::new();
     for (number, line) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {

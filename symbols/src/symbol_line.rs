@@ -91,13 +91,7 @@ pub(crate) fn lines<'a>(
     file: &str,
     kind: &ListKind,
 ) -> Result<impl Iterator<Item = (u64, Cow<'a, str>)>> {
-    if bytes.trim_ascii().is_empty() {
-        return Err(Error::Empty {
-            file: file.to_owned(),
-            expected: kind.name,
-            remedy: kind.remedy,
-        });
-    }
+    check_not_empty(bytes, file, kind)?;
     if let Some(found) = foreign_kind(bytes) {
         return Err(wrong_kind(file, found, kind));
     }
@@ -105,6 +99,18 @@ pub(crate) fn lines<'a>(
         .zip(bytes.split(|&byte| byte == b'\n'))
         .filter(|(_, line)| !line.trim_ascii().is_empty())
         .map(|(number, line)| (number, String::from_utf8_lossy(line))))
+}
+
+/// Refuses a file of nothing but white space.
+pub(crate) fn check_not_empty(bytes: &[u8], file: &str, kind: &ListKind) -> Result<()> {
+    if bytes.trim_ascii().is_empty() {
+        return Err(Error::Empty {
+            file: file.to_owned(),
+            expected: kind.name,
+            remedy: kind.remedy,
+        });
+    }
+    Ok(())
 }
 
 /// The file is something else.

@@ -61,7 +61,8 @@ pub(crate) fn read_image(bytes: &[u8], file: &str) -> Result<UserImage> {
     for (number, line) in symbol_line::lines(bytes, file, &KIND)? {
         let bad = || symbol_line::bad_line(file, number, &line, &KIND);
         if std::mem::take(&mut is_first) {
-            (line.strip_prefix(MAGIC).map(str::trim_end) == Some(VERSION))
+            // At the very beginning, where `is_list` looks for it.
+            (number == 1 && line.strip_prefix(MAGIC).map(str::trim_end) == Some(VERSION))
                 .then_some(())
                 .ok_or_else(bad)?;
         } else if let Some(field) = line.strip_prefix("# ") {
@@ -178,6 +179,7 @@ mod tests {
     fn newer_versions_and_broken_lines_are_refused() {
         for (text, words) in [
             ("# strata-symbols 2\n", "f:1: expected `# strata-symbols 1`"),
+            ("\n# strata-symbols 1\n", "f:2: "),
             ("# strata-symbols 1\n# colour red\n", "f:2: "),
             ("# strata-symbols 1\n\n1000 T name more\n", "f:3: "),
             ("# strata-symbols 1\n1000 Q name\n", "got `1000 Q name`"),

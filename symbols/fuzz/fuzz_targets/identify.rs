@@ -7,9 +7,13 @@ use libfuzzer_sys::fuzz_target;
 use strata_symbols::{AddressSpaceSymbols, ExecutedCode, ProcessMaps, UserImage, read_proc_maps};
 
 fuzz_target!(|data: &[u8]| {
-    // An ELF file, then mappings, then executed code at an address.
-    let mut parts = data.splitn(3, |&byte| byte == 0xfe);
-    let (Some(elf), Some(maps), Some(code)) = (parts.next(), parts.next(), parts.next()) else {
+    // The lengths of an ELF file and of mappings, these two, then an address and code at it.
+    let Some((lengths, rest)) = data.split_first_chunk::<4>() else { return };
+    let [a, b, c, d] = *lengths;
+    let Some((elf, rest)) = rest.split_at_checked(u16::from_le_bytes([a, b]).into()) else {
+        return;
+    };
+    let Some((maps, code)) = rest.split_at_checked(u16::from_le_bytes([c, d]).into()) else {
         return;
     };
     let Ok(image) = UserImage::read(elf, "f", "/f") else { return };
