@@ -40,7 +40,7 @@ impl EntryCheck {
     /// for tables trimmed to the same trace.
     pub fn fits(&self) -> Option<bool> {
         let all = self.at_start + self.inside + self.unnamed;
-        (all >= FEWEST).then(|| self.at_start as f64 >= RIGHT_SHARE * all as f64)
+        (all >= FEWEST).then_some(self.at_start as f64 >= RIGHT_SHARE * all as f64)
     }
 }
 
