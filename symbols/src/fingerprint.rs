@@ -65,18 +65,30 @@ impl Fingerprint {
         agreement
     }
 
-    /// Whether a line agrees; none when the fingerprint needs bytes that did not run.
+    /// Adds the fingerprint of another run of the same code, in another address space say. Each run
+    /// keeps its own lines, since either may have executed what the other did not.
+    pub fn merge(&mut self, other: &Self) {
+        self.lines.extend_from_slice(&other.lines);
+        self.lines.sort_unstable();
+        self.lines.dedup();
+    }
+
+    /// Whether a line agrees with any run of which it has all bytes; none when it has those of none.
     pub(crate) fn check_line(&self, image_address: u64, line: &CodeLine) -> Option<bool> {
-        let index = self.lines.binary_search_by_key(&image_address, |print| print.address).ok()?;
-        let print = &self.lines[index];
-        (line.mask & print.mask == print.mask).then(|| checksum(line, print.mask) == print.crc32)
+        let first = self.lines.partition_point(|print| print.address < image_address);
+        self.lines[first..]
+            .iter()
+            .take_while(|print| print.address == image_address)
+            .filter(|print| line.mask & print.mask == print.mask)
+            .map(|print| checksum(line, print.mask) == print.crc32)
+            .reduce(|one, other| one || other)
     }
 
     pub(crate) fn lines(&self) -> &[LinePrint] {
         &self.lines
     }
 
-    /// Number of 64-byte lines.
+    /// Number of 64-byte lines, those of merged runs counted for each.
     pub fn line_count(&self) -> usize {
         self.lines.len()
     }
@@ -91,7 +103,7 @@ impl FromIterator<LinePrint> for Fingerprint {
     fn from_iter<I: IntoIterator<Item = LinePrint>>(lines: I) -> Self {
         let mut lines: Vec<LinePrint> = lines.into_iter().collect();
         lines.sort_unstable();
-        lines.dedup_by_key(|print| print.address);
+        lines.dedup();
         Self { lines }
     }
 }
@@ -129,6 +141,24 @@ mod tests {
         assert_eq!((agreement.matched, agreement.first_difference), (3, Some(0x1040)));
         let shifted = print.check(&code(0x1000, &bytes[64..]), ALL.0, ALL.1, LoadBias(0));
         assert_eq!(shifted.verdict(USER_TOLERANCE), Verdict::Different);
+    }
+
+    #[test]
+    fn each_merged_run_is_enough_to_agree_with() {
+        let bytes: Vec<u8> = (0..64).collect();
+        let of = |from: usize, to: usize| {
+            let at = 0x1000 + from as u64;
+            Fingerprint::of(&code(at, &bytes[from..to]), ALL.0, ALL.1, LoadBias(0))
+        };
+        let mut print = of(0, 64);
+        let part = code(0x1000, &bytes[..20]);
+        assert_eq!(print.check(&part, ALL.0, ALL.1, LoadBias(0)).unknown, 1);
+        print.merge(&of(0, 16));
+        print.merge(&of(0, 16));
+        assert_eq!(print.line_count(), 2);
+        assert_eq!(print.check(&part, ALL.0, ALL.1, LoadBias(0)).matched, 1);
+        let other = code(0x1000, &[0xcc; 20]);
+        assert_eq!(print.check(&other, ALL.0, ALL.1, LoadBias(0)).differed, 1);
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Numbers are hexadecimal. A line covers 64 bytes; bit `i` of the mask stands for its byte `i`.
-//! Addresses are image addresses, and memory addresses for kernels and hypervisor. The checksum is
+//! A line may be there several times, once for each run that executed other parts of it. Addresses
+//! are image addresses, and memory addresses for kernels and hypervisor. The checksum is
 //! that of the executed bytes of the line, in order.
 
 use std::io::{self, Write};
