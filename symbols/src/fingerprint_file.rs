@@ -15,6 +15,7 @@ use std::io::{self, Write};
 
 use crate::build_id::BuildId;
 use crate::error::{Error, Result};
+use crate::executed_code::LINE_BYTES;
 use crate::fingerprint::{Fingerprint, LinePrint};
 use crate::list_text::{escape, unescape};
 use crate::symbol_line::{self, ListKind};
@@ -115,7 +116,9 @@ fn code_line(line: &str) -> Option<LinePrint> {
     let address = u64::from_str_radix(words.next()?, 16).ok()?;
     let mask = u64::from_str_radix(words.next()?, 16).ok()?;
     let crc32 = u32::from_str_radix(words.next()?, 16).ok()?;
-    words.next().is_none().then_some(LinePrint { address, mask, crc32 })
+    // An empty line would agree with anything.
+    let is_sound = mask != 0 && address.is_multiple_of(LINE_BYTES) && words.next().is_none();
+    is_sound.then_some(LinePrint { address, mask, crc32 })
 }
 
 #[cfg(test)]
@@ -166,6 +169,8 @@ mod tests {
             ("# strata-fingerprints 1\n10 ff 0\n", "f:2:"),
             ("# strata-fingerprints 1\nimage a -\n10 ff\n", "f:3:"),
             ("# strata-fingerprints 1\nimage a xyz\n", "f:2:"),
+            ("# strata-fingerprints 1\nimage a -\n40 0 0\n", "f:3:"),
+            ("# strata-fingerprints 1\nimage a -\n41 1 0\n", "f:3:"),
         ] {
             let error = read_fingerprints(text.as_bytes(), "f").unwrap_err().to_string();
             assert!(error.starts_with(place), "{error}");
