@@ -4,8 +4,8 @@
 use std::process::Command;
 
 use strata_symbols::{
-    CodeCheck, Error, ExecutedCode, Fingerprint, LoadBias, USER_TOLERANCE, UserImage, Verdict,
-    write_trimmed_image,
+    CodeCheck, Error, ExecutedCode, Fingerprint, LoadBias, Mapping, USER_TOLERANCE, UserImage,
+    Verdict, write_trimmed_image,
 };
 
 /// C with names as C++ and Rust compilers make them, so that only a C compiler is needed.
@@ -170,6 +170,37 @@ fn a_load_address_mistake_shows_as_a_mismatch() {
         }
     );
     assert_eq!(image.verify(0xdead_0000, &bytes), CodeCheck::Unknown);
+}
+
+#[test]
+fn a_mapping_gives_the_load_bias_or_shows_that_the_file_is_another() {
+    let mapping = |start: u64, offset: u64| Mapping {
+        start,
+        end: start + 0x1000,
+        readable: true,
+        writable: false,
+        executable: true,
+        shared: false,
+        offset,
+        device: "fe:00".to_owned(),
+        inode: 7,
+        path: Some("/opt/bin/program".to_owned()),
+        deleted: false,
+    };
+    // The linker puts code on its own pages, at the same offset in file and memory.
+    let movable = image(&build(&["-pie", "-Wl,-z,separate-code"]));
+    let offset = address(&movable, "main") & !0xfff;
+    let bias = movable.load_bias(&mapping(0x5555_5555_5000, offset)).unwrap();
+    assert_eq!(bias, LoadBias(0x5555_5555_5000 - offset));
+    let error = movable.load_bias(&mapping(0x5555_5555_5000, 0x7000_0000)).unwrap_err();
+    assert!(matches!(error, Error::Unmappable { .. }), "{error}");
+
+    let fixed = image(&build(&["-no-pie", "-Wl,-z,separate-code"]));
+    let start = address(&fixed, "main") & !0xfff;
+    let offset = start - fixed.extent().start;
+    assert_eq!(fixed.load_bias(&mapping(start, offset)).unwrap(), LoadBias(0));
+    let error = fixed.load_bias(&mapping(start + 0x1000, offset)).unwrap_err().to_string();
+    assert!(error.starts_with("/opt/bin/program: no loaded segment"), "{error}");
 }
 
 #[test]
