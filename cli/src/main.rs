@@ -1,2 +1,57 @@
-//! The `strata` command.
-fn main() {}
+//! The `strata` command: one file for each subcommand, no logic.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
+mod capture;
+mod capture_input;
+mod failure;
+mod info;
+mod machine_args;
+mod output_args;
+mod quantity;
+mod replay;
+mod replaying;
+mod reproduce;
+mod sample;
+mod talk;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Which code causes which cache and TLB misses in a virtualized machine.
+///
+/// CAPTURE is a capture folder (capture.toml, trace.strata, symbols/) or a bare trace file; `-`
+/// reads a trace from standard input. Results go to standard output, everything else to standard
+/// error. Exit status: 0 done, 1 the input or the run failed, 2 wrong usage.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Reproduce(reproduce::ReproduceArgs),
+    Capture(capture::CaptureArgs),
+    Info(info::InfoArgs),
+    Replay(replay::ReplayArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Reproduce(args) => reproduce::run(args),
+        Command::Capture(args) => capture::run(args),
+        Command::Info(args) => info::run(args),
+        Command::Replay(args) => replay::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough of it.
+        Err(error) if failure::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            failure::report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,34 @@
 //! What people look at: tables, CSV and JSON.
+//!
+//! A [`ProfileReport`] is a replay's profile with its provenance; a [`Selection`] says which rows
+//! of it to show. Every form of it names the machine, the trace and what was left out, because a
+//! number without them means nothing.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
+mod error;
+mod numbers;
+mod output;
+mod profile_csv;
+mod profile_json;
+mod profile_report;
+mod profile_table;
+mod profile_text;
+mod provenance;
+mod selection;
+mod structure;
+mod summary;
+mod text_table;
+mod trace_info;
+mod trace_survey;
+
+pub use error::Error;
+pub use output::{FILE_LIST, OutputFolder, check_writable, write_file};
+pub use profile_report::ProfileReport;
+pub use profile_table::{Group, Named, Others, ProfileTable};
+pub use profile_text::Figure;
+pub use provenance::{Provenance, Symbols};
+pub use selection::{By, Selection, SortKey};
+pub use structure::Structure;
+pub use trace_info::TraceInfo;
+pub use trace_survey::{TraceContents, TraceSurvey, VcpuName};

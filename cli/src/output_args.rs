@@ -1,0 +1,50 @@
+//! Where results go.
+
+use anyhow::Context;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use strata_results::{check_writable, write_file};
+
+/// Where results go.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct OutputArgs {
+    /// Write to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace the file if it exists
+    #[arg(long, requires = "output")]
+    force: bool,
+}
+
+impl OutputArgs {
+    /// Finds out early that the result cannot be written.
+    ///
+    /// # Errors
+    /// If the file exists and may not be replaced.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        match &self.output {
+            Some(path) => Ok(check_writable(path, self.force)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the result.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub(crate) fn write(&self, text: &str) -> anyhow::Result<()> {
+        match &self.output {
+            Some(path) => Ok(write_file(path, text.as_bytes(), self.force)?),
+            None => print(text),
+        }
+    }
+}
+
+/// Writes to standard output.
+///
+/// # Errors
+/// If nobody reads any more, or the system refuses.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("standard output")
+}

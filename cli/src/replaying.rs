@@ -1,0 +1,128 @@
+//! A capture replayed into a report, as `replay` and `reproduce` do it.
+
+use crate::capture_input::{CaptureInput, hex};
+use crate::quantity::Span;
+use crate::talk::TalkArgs;
+use anyhow::{Context, anyhow, bail};
+use std::time::Instant;
+use strata_cachemodel::Machine;
+use strata_results::{ProfileReport, Provenance, Symbols};
+use strata_sim::{
+    CaptureNames, Extent, Nameless, Namer, Profile, ReadReport, Replay, for_each_batch,
+};
+
+/// How to replay.
+#[derive(Clone, Debug)]
+pub(crate) struct Replaying {
+    /// The machine.
+    pub(crate) machine: Machine,
+    /// Instructions to replay.
+    pub(crate) span: Span,
+    /// Instructions that warm the caches.
+    pub(crate) warm_up: u64,
+    /// Use the capture's symbols.
+    pub(crate) symbols: bool,
+    /// Take a trace that ends early for what is whole of it.
+    pub(crate) allow_truncated: bool,
+    /// What is said.
+    pub(crate) talk: TalkArgs,
+}
+
+impl Replaying {
+    /// Replays `input`.
+    ///
+    /// # Errors
+    /// If the trace or its symbols are unusable, or a law is broken.
+    pub(crate) fn run(&self, input: &CaptureInput) -> anyhow::Result<ProfileReport> {
+        let (profile, read, symbols) = match &input.folder {
+            Some((folder, manifest)) if self.symbols => {
+                let names = CaptureNames::open(folder, manifest)?;
+                let (profile, read, names) = self.drive(input, names)?;
+                names.check()?;
+                (profile, read, Symbols::Used { complaints: names.complaints() })
+            }
+            Some(_) => self.nameless(input, Symbols::Off)?,
+            None => self.nameless(input, Symbols::None)?,
+        };
+        let ended = read.ending.is_some();
+        // Reading runs ahead of the replay: what it met beyond the range depends on luck.
+        let stopped = self.span.to.is_some();
+        let truncated = read.truncated.filter(|_| !stopped);
+        if let (Some(why), false) = (&truncated, self.allow_truncated) {
+            return Err(anyhow!(
+                "{}: {why}, or --allow-truncated replays it as it is",
+                input.place()
+            ));
+        }
+        let trace_hash = match (stopped, ended) {
+            (false, _) => Some(hex(&read.hash)),
+            (true, _) => input.ending().map(|ending| ending.hash_text()),
+        };
+        Ok(ProfileReport {
+            profile,
+            provenance: Provenance {
+                source: input.name.clone(),
+                trace_hash,
+                from: self.span.from,
+                to: self.span.to,
+                warm_up: self.warm_up,
+                truncated: truncated.map(|why| why.to_string()),
+                manifest: input.folder.as_ref().map(|(_, manifest)| manifest.clone()),
+                symbols,
+            },
+        })
+    }
+
+    fn nameless(
+        &self,
+        input: &CaptureInput,
+        symbols: Symbols,
+    ) -> anyhow::Result<(Profile, ReadReport, Symbols)> {
+        let (profile, read, _) = self.drive(input, Nameless)?;
+        Ok((profile, read, symbols))
+    }
+
+    fn drive<N: Namer>(
+        &self,
+        input: &CaptureInput,
+        names: N,
+    ) -> anyhow::Result<(Profile, ReadReport, N)> {
+        let started = Instant::now();
+        let (reader, _) = input.reader()?;
+        let expected = match self.span.to {
+            Some(to) => Some(to),
+            None if self.talk.shows_progress() => input.expected_instructions(),
+            None => None,
+        };
+        let bar = self.talk.progress("replaying", expected);
+        let extent = Extent {
+            range: self.span.from..self.span.to.unwrap_or(u64::MAX),
+            warm_up: self.warm_up,
+        };
+        let result = for_each_batch(
+            reader,
+            |state| Replay::new(&self.machine, names, state, extent),
+            |replay, batch| {
+                replay.batch(batch);
+                bar.set_position(replay.position());
+                !replay.is_done()
+            },
+        );
+        bar.finish_and_clear();
+        let (replay, read) = result.with_context(|| input.place())?;
+        if replay.position() == 0 {
+            if let Some(why) = &read.truncated {
+                bail!("{}: {why}", input.place());
+            }
+            bail!("{}: the trace holds no instructions; record it again", input.place());
+        }
+        let replayed = replay.position();
+        let (profile, names) = replay.finish().with_context(|| input.place())?;
+        let seconds = started.elapsed().as_secs_f64();
+        self.talk.detail(&format!(
+            "{replayed} instructions in {seconds:.2} s, {:.0} million each second",
+            replayed as f64 / seconds / 1e6
+        ));
+        Ok((profile, read, names))
+    }
+}

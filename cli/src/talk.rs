@@ -1,0 +1,55 @@
+//! What is said besides results, on standard error.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal, Write, stderr};
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct TalkArgs {
+    /// Say nothing but errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say also how long things took
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+impl TalkArgs {
+    /// Says something that matters to most.
+    pub(crate) fn note(self, text: &str) {
+        if !self.quiet {
+            // With standard error closed there is nobody to tell.
+            let _ = writeln!(stderr(), "{text}");
+        }
+    }
+
+    /// Says something for those who asked for more.
+    pub(crate) fn detail(self, text: &str) {
+        if self.verbose {
+            self.note(text);
+        }
+    }
+
+    /// Whether a bar would be seen.
+    pub(crate) fn shows_progress(self) -> bool {
+        !self.quiet && stderr().is_terminal()
+    }
+
+    /// A bar over instructions, drawn on a terminal only; of unknown length it counts.
+    pub(crate) fn progress(self, what: &'static str, instructions: Option<u64>) -> ProgressBar {
+        if !self.shows_progress() {
+            return ProgressBar::hidden();
+        }
+        let (bar, template) = match instructions {
+            Some(length) => (
+                ProgressBar::new(length),
+                "{msg} {wide_bar} {human_pos} of {human_len} instructions, {eta} left",
+            ),
+            None => (ProgressBar::new_spinner(), "{spinner} {msg} {human_pos} instructions"),
+        };
+        bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        let style = ProgressStyle::with_template(template)
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        bar.with_style(style).with_message(what)
+    }
+}

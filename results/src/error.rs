@@ -1,0 +1,64 @@
+//! Why a result could not be written.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a result could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name of a grouping, sort key, column or format that does not exist.
+    #[error("`{given}` is no {what}; there are {known}")]
+    UnknownName {
+        /// What was given.
+        given: String,
+        /// What it should have been.
+        what: &'static str,
+        /// The names that exist, separated by commas.
+        known: String,
+    },
+    /// A file exists that may not be replaced.
+    #[error("{}: exists already; give another name, or --force to replace it", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of a result folder exists, and no earlier run wrote it.
+    #[error(
+        "{}: exists already and was not written by an earlier run (it is not listed in {list}); \
+         choose another folder, or move the file away", path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Name of the list.
+        list: &'static str,
+    },
+    /// The list of a result folder's files cannot be trusted.
+    #[error(
+        "{}: names {entry:?}, which is no file of this folder; choose another folder, or remove \
+         that line", path.display()
+    )]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// The offending line.
+        entry: String,
+    },
+    /// Something could not be written.
+    #[error("{}: cannot be written: {source}; choose another place with -o, or free it", path.display())]
+    Unwritable {
+        /// File or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A result could not be put into its format.
+    #[error("the result could not be written as {format}: {message}")]
+    Format {
+        /// CSV or JSON.
+        format: &'static str,
+        /// Why.
+        message: String,
+    },
+}

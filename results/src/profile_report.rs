@@ -1,0 +1,147 @@
+//! A replay's result together with what must be said about it.
+
+use crate::numbers::{counted, grouped};
+use crate::profile_table::{Named, ProfileTable, named};
+use crate::provenance::{Provenance, Symbols};
+use crate::selection::Selection;
+use strata_cachemodel::{ByteSize, CacheGeometry, EventDelivery, Machine, TlbGeometry};
+use strata_sim::Profile;
+
+/// A profile and where it came from: all that its tables, CSV and JSON are made of.
+#[derive(Clone, Debug)]
+pub struct ProfileReport {
+    /// What was counted.
+    pub profile: Profile,
+    /// Of what.
+    pub provenance: Provenance,
+}
+
+impl ProfileReport {
+    /// Rows of the profile as `selection` asks.
+    pub fn table(&self, selection: Selection) -> ProfileTable {
+        ProfileTable::new(&self.profile, selection)
+    }
+
+    /// How much of each layer has a name.
+    pub fn named(&self) -> Vec<Named> {
+        named(&self.profile)
+    }
+
+    /// What of the trace was replayed, where that is not all of it.
+    pub fn extent(&self) -> Option<String> {
+        let Provenance { from, to, warm_up, .. } = self.provenance;
+        let mut parts = Vec::new();
+        if from > 0 || to.is_some() {
+            let end = to.map_or_else(|| "the end".to_owned(), grouped);
+            parts.push(format!("instructions {} to {end}", grouped(from)));
+        }
+        if warm_up > 0 {
+            parts.push(format!("the first {} of them warm the caches, uncounted", grouped(warm_up)));
+        }
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
+    /// Whether memory traffic of devices is part of the replay.
+    pub fn dma(&self) -> String {
+        match self.profile.remarks.dma_transfers {
+            0 => "DMA by devices: not modelled (the trace tells of none)".to_owned(),
+            transfers => {
+                let lines = &self.profile.counts.dma;
+                format!(
+                    "DMA by devices: recorded ({}; {} dropped from caches)",
+                    counted(transfers, "transfer"),
+                    counted(lines.l1i_lines + lines.l1d_lines + lines.l2_lines, "line"),
+                )
+            }
+        }
+    }
+
+    /// How interrupts and exceptions reach memory.
+    pub fn delivery(&self) -> String {
+        let remarks = &self.profile.remarks;
+        let deliveries = format!("{} interrupts and exceptions", grouped(remarks.deliveries));
+        match self.profile.machine.event_delivery() {
+            EventDelivery::Synthesised => format!(
+                "event delivery synthesised ({deliveries}, {})",
+                counted(remarks.synthesised_references, "reference"),
+            ),
+            EventDelivery::Off => {
+                format!("event delivery off ({deliveries} make no references)")
+            }
+        }
+    }
+
+    /// What else a reader of the figures should know, a sentence each.
+    pub fn remarks(&self) -> Vec<String> {
+        let remarks = &self.profile.remarks;
+        let mut out = Vec::new();
+        out.extend(self.provenance.truncated.as_ref().map(|why| format!("truncated input: {why}")));
+        out.extend(self.provenance.patches().iter().map(|patch| {
+            format!("the recorder changed the running guest: {patch}")
+        }));
+        match &self.provenance.symbols {
+            Symbols::None => out.push("no names: a bare trace has no symbols".to_owned()),
+            Symbols::Off => out.push("no names: symbols are switched off".to_owned()),
+            Symbols::Used { complaints } => {
+                out.extend(complaints.iter().map(|complaint| format!("symbols: {complaint}")));
+            }
+        }
+        let mut count = |number: u64, what: &str| {
+            if number > 0 {
+                out.push(format!("{} {what}", grouped(number)));
+            }
+        };
+        count(
+            self.profile.total.stale,
+            "stale TLB hits: the frame in the entry is not the one the trace translates to",
+        );
+        count(
+            remarks.untranslated_pages,
+            "look-ups of pages without a translation in the trace, taken as physical addresses",
+        );
+        count(remarks.gaps, "gaps in the trace: what ran in them is not counted");
+        count(
+            remarks.guest_switches,
+            "VMRUN and #VMEXIT, each taken as a flush of all translations",
+        );
+        count(
+            self.profile.counts.references.clipped,
+            "references beyond the page that they begin in and the next, of which the rest is left out",
+        );
+        out
+    }
+}
+
+/// A machine's parameters, and what follows from them, in a line.
+pub(crate) fn machine_line(machine: &Machine) -> String {
+    let cache = |name: &str, geometry: &CacheGeometry| {
+        let ways = match geometry.sets() {
+            1 => "fully associative".to_owned(),
+            sets => format!("{}-way, {} sets", geometry.ways(), grouped(sets)),
+        };
+        format!("{name} {} {ways}", ByteSize(geometry.size_bytes()))
+    };
+    let tlb = |name: &str, geometry: &TlbGeometry| {
+        let ways = match geometry.sets() {
+            1 => "fully associative".to_owned(),
+            sets => format!("{}-way, {} sets", geometry.ways(), grouped(sets)),
+        };
+        format!("{name} {} entries {ways}", geometry.entries())
+    };
+    let lines = [machine.l1i(), machine.l1d(), machine.l2()].map(CacheGeometry::line_bytes);
+    let lines = if lines.iter().all(|&bytes| bytes == lines[0]) {
+        format!("{}-byte lines", lines[0])
+    } else {
+        format!("lines of {}, {} and {} bytes", lines[0], lines[1], lines[2])
+    };
+    format!(
+        "{}: {}; {}; {}; {lines}; {}; {}; tags {}; LRU",
+        machine.name(),
+        cache("L1I", machine.l1i()),
+        cache("L1D", machine.l1d()),
+        cache("L2", machine.l2()),
+        tlb("ITLB", machine.itlb()),
+        tlb("DTLB", machine.dtlb()),
+        machine.tags(),
+    )
+}

@@ -1,0 +1,218 @@
+//! A profile as a table for people.
+
+use crate::numbers::{NOT_AVAILABLE, counted, grouped, percent, rate, shortened};
+use crate::profile_report::{ProfileReport, machine_line};
+use crate::profile_table::{Group, ProfileTable};
+use crate::selection::{By, find};
+use crate::structure::Structure;
+use crate::text_table::{TextTable, wrapped};
+use crate::{Error, Selection};
+use std::fmt::Write as _;
+use std::str::FromStr;
+use strata_sim::Counters;
+
+/// What a table tells of each cache and TLB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// Accesses.
+    Accesses,
+    /// Hits.
+    Hits,
+    /// Misses.
+    Misses,
+    /// Misses for each thousand instructions.
+    Mpki,
+    /// Share of accesses that hit, in per cent.
+    HitRate,
+}
+
+impl Figure {
+    /// All figures.
+    pub const ALL: [Figure; 5] =
+        [Figure::Accesses, Figure::Hits, Figure::Misses, Figure::Mpki, Figure::HitRate];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Figure::Accesses => "accesses",
+            Figure::Hits => "hits",
+            Figure::Misses => "misses",
+            Figure::Mpki => "mpki",
+            Figure::HitRate => "hit-rate",
+        }
+    }
+
+    /// Those that make a table of this grouping fit a terminal of 120 columns.
+    pub fn fitting(by: By) -> &'static [Figure] {
+        match by {
+            By::Layer => &[Figure::Misses, Figure::Mpki],
+            By::Module | By::Function => &[Figure::Misses],
+        }
+    }
+
+    fn heading(self) -> &'static str {
+        match self {
+            Figure::Mpki => "MPKI",
+            Figure::HitRate => "hit %",
+            other => other.name(),
+        }
+    }
+
+    fn text(self, structure: Structure, counters: &Counters) -> String {
+        let tally = structure.tally(counters);
+        match self {
+            Figure::Accesses => grouped(tally.accesses),
+            Figure::Hits => grouped(tally.hits()),
+            Figure::Misses => grouped(tally.misses),
+            Figure::Mpki => rate(counters.per_thousand(tally.misses)),
+            Figure::HitRate => percent(tally.hits(), tally.accesses),
+        }
+    }
+}
+
+impl FromStr for Figure {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        find(&Figure::ALL, Figure::name, "column", text)
+    }
+}
+
+/// Longest function name shown; CSV and JSON have all of it.
+const FUNCTION_WIDTH: usize = 30;
+const MODULE_WIDTH: usize = 16;
+
+impl ProfileReport {
+    /// The whole report: what was counted of what, the table, and what else to know.
+    pub fn to_text(&self, selection: Selection, figures: &[Figure]) -> String {
+        let table = self.table(selection);
+        let mut out = self.head_text();
+        out.push('\n');
+        out.push_str(&table.to_text(figures));
+        out.push('\n');
+        out.push_str(&self.foot_text());
+        out
+    }
+
+    /// Machine, semantics and provenance, a line or a few each.
+    pub fn head_text(&self) -> String {
+        let machine = &self.profile.machine;
+        let total = &self.profile.total;
+        let mut replay = counted(total.instructions, "instruction");
+        if total.rep_iterations > 0 {
+            let _ = write!(replay, ", {}", counted(total.rep_iterations, "rep iteration"));
+        }
+        if let Some(extent) = self.extent() {
+            let _ = write!(replay, " ({extent})");
+        }
+        let hash = self.provenance.trace_hash.as_deref();
+        let trace = format!(
+            "{}, hash {}",
+            self.provenance.title(),
+            hash.unwrap_or("not available (not read to its end)")
+        );
+        let counting =
+            format!("{} semantics; {}; {}", machine.semantics(), self.delivery(), self.dma());
+        let mut out = String::new();
+        for (label, text) in [
+            ("trace", trace),
+            ("replayed", replay),
+            ("machine", machine_line(machine)),
+            ("counting", counting),
+        ] {
+            out.push_str(&wrapped(label, &text));
+        }
+        out
+    }
+
+    /// How much is named, and remarks.
+    pub fn foot_text(&self) -> String {
+        let named: Vec<String> = self
+            .named()
+            .iter()
+            .filter(|named| named.instructions > 0)
+            .map(|named| {
+                let functions = percent(named.functions, named.instructions);
+                if named.modules == named.functions {
+                    return format!("{} {functions} %", named.layer);
+                }
+                let modules = percent(named.modules, named.instructions);
+                format!("{} {functions} % (module of {modules} %)", named.layer)
+            })
+            .collect();
+        let mut out = wrapped("named", &format!("function of {}", named.join(", ")));
+        for remark in self.remarks() {
+            out.push_str(&wrapped("note", &remark));
+        }
+        out
+    }
+}
+
+impl ProfileTable {
+    /// The rows, then what was left out and the total.
+    pub fn to_text(&self, figures: &[Figure]) -> String {
+        let by = self.selection.by;
+        let mut names = vec!["layer"];
+        if by != By::Layer {
+            names.push("module");
+        }
+        if by == By::Function {
+            names.push("function");
+        }
+        let mut table = TextTable::new(names.len());
+        let mut top: Vec<String> = vec![String::new(); names.len() + 2];
+        let mut bottom: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        bottom.extend(["instructions".to_owned(), "share %".to_owned()]);
+        for structure in Structure::ALL {
+            for (i, figure) in figures.iter().enumerate() {
+                top.push(if i == 0 { structure.label().to_owned() } else { String::new() });
+                bottom.push(figure.heading().to_owned());
+            }
+        }
+        table.header(top.iter().zip(&bottom).map(|(top, bottom)| format!("{top}\n{bottom}")));
+        for row in &self.rows {
+            table.row(self.cells(names_of(row, by), &row.counters, figures));
+        }
+        if let Some(others) = &self.others {
+            let label = format!("others ({})", grouped(others.rows));
+            table.row(self.cells(label_cells(&label, by), &others.counters, figures));
+        }
+        table.rule();
+        if !self.selection.layers.is_empty() {
+            table.row(self.cells(label_cells("selected", by), &self.selected, figures));
+        }
+        table.row(self.cells(label_cells("total", by), &self.total, figures));
+        table.to_string()
+    }
+
+    fn cells(&self, names: Vec<String>, counters: &Counters, figures: &[Figure]) -> Vec<String> {
+        let mut cells = names;
+        cells.push(grouped(counters.instructions));
+        cells.push(percent(counters.instructions, self.total.instructions));
+        for structure in Structure::ALL {
+            cells.extend(figures.iter().map(|figure| figure.text(structure, counters)));
+        }
+        cells
+    }
+}
+
+fn names_of(group: &Group, by: By) -> Vec<String> {
+    let mut cells = vec![group.layer.to_string()];
+    if by != By::Layer {
+        let module = group.module.as_deref().unwrap_or(NOT_AVAILABLE);
+        cells.push(shortened(module, MODULE_WIDTH));
+    }
+    if by == By::Function {
+        cells.push(shortened(group.function.as_deref().unwrap_or("unknown"), FUNCTION_WIDTH));
+    }
+    cells
+}
+
+fn label_cells(label: &str, by: By) -> Vec<String> {
+    let more = match by {
+        By::Layer => 0,
+        By::Module => 1,
+        By::Function => 2,
+    };
+    std::iter::once(label.to_owned()).chain(std::iter::repeat_n(String::new(), more)).collect()
+}

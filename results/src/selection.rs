@@ -1,0 +1,156 @@
+//! Which rows of a profile are shown, and in what order.
+
+use crate::error::Error;
+use crate::structure::Structure;
+use std::cmp::Ordering;
+use std::str::FromStr;
+use strata_sim::Counters;
+use strata_symbols::Layer;
+
+/// What the rows of a table stand for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// Layers.
+    Layer,
+    /// Modules of a layer: `xen`, `vmlinux`, kernel modules, programs and libraries.
+    Module,
+    /// Functions.
+    #[default]
+    Function,
+}
+
+impl By {
+    /// All groupings, coarsest first.
+    pub const ALL: [By; 3] = [By::Layer, By::Module, By::Function];
+
+    /// Its name on the command line and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            By::Layer => "layer",
+            By::Module => "module",
+            By::Function => "function",
+        }
+    }
+}
+
+impl FromStr for By {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        find(&By::ALL, By::name, "grouping", text)
+    }
+}
+
+/// What rows are sorted by, the largest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SortKey {
+    /// Instructions.
+    #[default]
+    Instructions,
+    /// Misses of a structure.
+    Misses(Structure),
+    /// Misses of a structure for each thousand instructions.
+    Mpki(Structure),
+}
+
+impl SortKey {
+    /// All keys.
+    pub const ALL: [SortKey; 11] = [
+        SortKey::Instructions,
+        SortKey::Misses(Structure::L1i),
+        SortKey::Misses(Structure::L1d),
+        SortKey::Misses(Structure::L2),
+        SortKey::Misses(Structure::Itlb),
+        SortKey::Misses(Structure::Dtlb),
+        SortKey::Mpki(Structure::L1i),
+        SortKey::Mpki(Structure::L1d),
+        SortKey::Mpki(Structure::L2),
+        SortKey::Mpki(Structure::Itlb),
+        SortKey::Mpki(Structure::Dtlb),
+    ];
+
+    /// Its name on the command line and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            SortKey::Instructions => "instructions",
+            SortKey::Misses(Structure::L1i) => "l1i-misses",
+            SortKey::Misses(Structure::L1d) => "l1d-misses",
+            SortKey::Misses(Structure::L2) => "l2-misses",
+            SortKey::Misses(Structure::Itlb) => "itlb-misses",
+            SortKey::Misses(Structure::Dtlb) => "dtlb-misses",
+            SortKey::Mpki(Structure::L1i) => "l1i-mpki",
+            SortKey::Mpki(Structure::L1d) => "l1d-mpki",
+            SortKey::Mpki(Structure::L2) => "l2-mpki",
+            SortKey::Mpki(Structure::Itlb) => "itlb-mpki",
+            SortKey::Mpki(Structure::Dtlb) => "dtlb-mpki",
+        }
+    }
+
+    /// Orders the larger first.
+    pub(crate) fn compare(self, a: &Counters, b: &Counters) -> Ordering {
+        let mpki = |counters: &Counters, structure: Structure| {
+            counters.per_thousand(structure.tally(counters).misses).unwrap_or(0.0)
+        };
+        match self {
+            SortKey::Instructions => b.instructions.cmp(&a.instructions),
+            SortKey::Misses(of) => of.tally(b).misses.cmp(&of.tally(a).misses),
+            SortKey::Mpki(of) => mpki(b, of).total_cmp(&mpki(a, of)),
+        }
+    }
+}
+
+impl FromStr for SortKey {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        find(&SortKey::ALL, SortKey::name, "sort key", text)
+    }
+}
+
+/// Rows to show, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// What a row stands for.
+    pub by: By,
+    /// Order of the rows.
+    pub sort: SortKey,
+    /// How many rows to show; the others are summed into one. `None` shows all.
+    pub top: Option<usize>,
+    /// Layers to show; all if empty.
+    pub layers: Vec<Layer>,
+}
+
+/// The value of this name.
+pub(crate) fn find<T: Copy>(
+    all: &[T],
+    name: impl Fn(T) -> &'static str,
+    what: &'static str,
+    given: &str,
+) -> Result<T, Error> {
+    all.iter().copied().find(|&value| name(value) == given).ok_or_else(|| Error::UnknownName {
+        given: given.to_owned(),
+        what,
+        known: all.iter().map(|&value| name(value)).collect::<Vec<_>>().join(", "),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_reads_back_as_the_value_it_names() {
+        for key in SortKey::ALL {
+            assert_eq!(key.name().parse::<SortKey>().unwrap(), key);
+        }
+        for by in By::ALL {
+            assert_eq!(by.name().parse::<By>().unwrap(), by);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones() {
+        let error = "l4-misses".parse::<SortKey>().unwrap_err().to_string();
+        assert!(error.starts_with("`l4-misses` is no sort key; there are instructions, "), "{error}");
+    }
+}
