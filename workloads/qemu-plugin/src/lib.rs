@@ -19,6 +19,8 @@ pub mod recorder;
 mod repeat;
 pub mod session;
 pub mod svm;
+#[cfg(test)]
+mod tests;
 pub mod told;
 pub mod translate;
 pub mod verify;

@@ -249,10 +249,7 @@ impl<H: Host> Recorder<H> {
     /// # Errors
     /// What the writer failed with. The trace is then whole up to its last chunk.
     pub fn stop(&mut self, here: bool) -> Result<Ended, TraceError> {
-        if self.open != NONE {
-            let begun = self.begun_of_open(self.host.begun(self.now.number));
-            self.close(begun, false);
-        }
+        self.close_open();
         let was = std::mem::replace(&mut self.phase, Phase::Done);
         if was == Phase::Recording {
             self.flush();
@@ -264,6 +261,14 @@ impl<H: Host> Recorder<H> {
         });
         let written = self.output.take().map(Output::finish).transpose()?;
         Ok(Ended { written: written.unwrap_or_default(), cpu_time })
+    }
+
+    /// Closes the open execution where it is.
+    pub(crate) fn close_open(&mut self) {
+        if self.open != NONE {
+            let begun = self.begun_of_open(self.host.begun(self.now.number));
+            self.close(begun, false);
+        }
     }
 
     /// What is to be said of how well the recording went, a line each.

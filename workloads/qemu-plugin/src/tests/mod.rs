@@ -1,0 +1,9 @@
+//! The recorder's behaviour, with a machine that does what the test says.
+
+mod cpus;
+mod events;
+mod flow;
+mod machine;
+mod pages;
+mod repeats;
+mod writing;
