@@ -1,28 +1,29 @@
-#!/bin/bash
-# Installs what `strata capture` needs on Debian 12: QEMU 10 from bookworm-backports and iperf3.
-# Run as root. Backports are taken from the mirror that the machine already uses.
-set -euo pipefail
-
-codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-if [ "$codename" != bookworm ]; then
-    echo "this is ${codename:-no Debian}, not Debian 12 (bookworm): install QEMU 10 or newer with" \
-        "its plugins, iperf3, apt and dpkg by hand" >&2
-    exit 1
-fi
-apt-get update -q
-if ! apt-cache madison qemu-system-x86 | grep -q 'bpo12'; then
-    mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' |
-        awk '$2 == "bookworm" { print $1; exit }')
-    list=/etc/apt/sources.list.d/strata-backports.sources
-    cat > "$list" <<EOF
-Types: deb
-URIs: $mirror
-Suites: bookworm-backports
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-EOF
-    apt-get update -q
-fi
+#!/bin/sh
+# Installs what `strata capture` needs on Debian 12 or later, as root. The packages that the guests
+# are made of are not installed: a capture fetches and unpacks them itself.
+set -eu
 export DEBIAN_FRONTEND=noninteractive
-apt-get install -y -q --no-install-recommends -t bookworm-backports qemu-system-x86
-apt-get install -y -q --no-install-recommends iperf3 gcc libc6-dev
+install="apt-get install -y --no-install-recommends"
+
+apt-get update
+$install gcc iperf3
+
+# QEMU's plugins are usable from version 10 on: Debian 12 has it among its backports.
+newest=$(apt-cache madison qemu-system-x86 | awk -F'|' '{ print $2 }' | sed 's/.*://' |
+    sort -Vr | head -n 1)
+if [ "${newest%%.*}" -lt 10 ]; then
+    . /etc/os-release
+    # The mirror and its key are those of the machine's own sources.
+    awk -v RS= 'NR == 1' /etc/apt/sources.list.d/debian.sources |
+        sed "s/^Suites:.*/Suites: $VERSION_CODENAME-backports/" \
+            > /etc/apt/sources.list.d/strata-backports.sources
+    apt-get update
+fi
+if apt-cache policy qemu-system-x86 | sed -n 's/^ *Candidate: *//p' | sed 's/.*://' |
+    awk -F. '{ exit $1 >= 10 ? 0 : 1 }'; then
+    $install qemu-system-x86
+else
+    . /etc/os-release
+    $install -t "$VERSION_CODENAME-backports" qemu-system-x86
+fi
+qemu-system-x86_64 --version

@@ -1,0 +1,153 @@
+//! `strata capture`: boots the real workload under QEMU and records it.
+
+use std::io::{IsTerminal, stderr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use strata_workloads::capture::{self, Progress, Request, Scenario};
+
+/// Boots Xen, dom0 and a guest under QEMU, records a transfer and makes a capture folder.
+///
+/// xen-net-tx sends from the guest through dom0's network driver to a server on this machine;
+/// xen-net-rx receives over the same path; xen-net-local sends to a server in dom0, and two
+/// captures of it are identical to the byte.
+#[derive(Debug, clap::Args)]
+pub struct CaptureArgs {
+    /// xen-net-tx, xen-net-rx or xen-net-local
+    scenario: Scenario,
+    /// Capture folder to make
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Replace an earlier capture of that name
+    #[arg(long)]
+    force: bool,
+    /// The recorder (libstrata_recorder.so); looked for beside this program otherwise
+    #[arg(long, value_name = "FILE")]
+    recorder: Option<PathBuf>,
+    /// Shell command that the guest runs instead of iperf3; $SERVER and $PORT name the server
+    #[arg(long, value_name = "COMMAND")]
+    guest_cmd: Option<String>,
+    /// How much iperf3 transfers
+    #[arg(long, default_value = "4M", value_name = "SIZE")]
+    bytes: String,
+    /// The guest's memory in MiB
+    #[arg(long, default_value_t = 192, value_name = "MIB")]
+    memory: u32,
+    /// Added to the hypervisor's command line
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "OPTIONS")]
+    xen_options: String,
+    /// Added to both kernels' command lines
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "OPTIONS")]
+    linux_options: String,
+    /// Emulated CPUs
+    #[arg(long, default_value_t = 1)]
+    cpus: u32,
+    /// Compression level of the trace
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..=22))]
+    level: i32,
+    /// Where images are kept (~/.cache/strata)
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Keep also what the hypervisor and its tools logged
+    #[arg(long)]
+    keep_logs: bool,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+///
+/// If the capture could not be made.
+pub fn run(args: CaptureArgs) -> anyhow::Result<()> {
+    let cache = args
+        .cache
+        .or_else(capture::default_cache)
+        .context("neither XDG_CACHE_HOME nor HOME is set: say with --cache where to keep images")?;
+    let request = Request {
+        scenario: args.scenario,
+        out: args.output,
+        force: args.force,
+        recorder: args.recorder,
+        guest_command: args.guest_cmd,
+        bytes: args.bytes,
+        memory_mib: args.memory,
+        xen_options: args.xen_options,
+        linux_options: args.linux_options,
+        cpus: args.cpus,
+        level: args.level,
+        cache,
+        keep_logs: args.keep_logs,
+        command_line: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+    };
+    let mut talk = Talk::new(args.quiet);
+    let made = capture::run(&request, &mut talk);
+    talk.bar.finish_and_clear();
+    let manifest = made?;
+    if !args.quiet {
+        let instructions = manifest
+            .instructions
+            .map_or_else(String::new, |count| format!(": {} instructions", HumanCount(count)));
+        eprintln!("{}{instructions}", request.out.display());
+        for line in &manifest.result {
+            eprintln!("  {line}");
+        }
+    }
+    Ok(())
+}
+
+/// Stage lines on standard error, and below them on a terminal a line that moves.
+struct Talk {
+    bar: ProgressBar,
+    quiet: bool,
+}
+
+impl Talk {
+    fn new(quiet: bool) -> Talk {
+        let bar = if quiet || !stderr().is_terminal() {
+            ProgressBar::hidden()
+        } else {
+            let style = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let bar = ProgressBar::new_spinner().with_style(style);
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        };
+        Talk { bar, quiet }
+    }
+
+    fn line(&self, text: &str) {
+        if self.bar.is_hidden() {
+            eprintln!("{text}");
+        } else {
+            self.bar.println(text);
+        }
+    }
+}
+
+impl Progress for Talk {
+    fn stage(&mut self, what: &str) {
+        if self.quiet {
+            return;
+        }
+        self.bar.set_message(what.to_owned());
+        if self.bar.is_hidden() {
+            self.line(what);
+        }
+    }
+
+    fn note(&mut self, what: &str) {
+        if !self.quiet {
+            self.line(&format!("  {what}"));
+        }
+    }
+
+    fn recorded(&mut self, instructions: u64, bytes: u64) {
+        let count = HumanCount(instructions);
+        self.bar.set_message(format!("recording: {count} instructions, {}", HumanBytes(bytes)));
+    }
+}
