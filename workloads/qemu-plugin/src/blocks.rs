@@ -125,10 +125,10 @@ pub fn instruction_of(note: u64) -> u16 {
 impl Blocks {
     /// The number of `block`, entered when it is new.
     pub fn intern(&mut self, block: Block) -> Index {
-        if let Some(known) = self.by_address.get(&block.address) {
-            if let Some(&index) = known.iter().find(|&&i| self.cold[i as usize].block == block) {
-                return index;
-            }
+        if let Some(known) = self.by_address.get(&block.address)
+            && let Some(&index) = known.iter().find(|&&i| self.cold[i as usize].block == block)
+        {
+            return index;
         }
         let index = self.hot.len() as Index;
         self.by_address.entry(block.address).or_default().push(index);

@@ -121,11 +121,12 @@ impl<H: Host> Recorder<H> {
         let target = *self.blocks.hot(to);
         let complete = begun == from.count;
         let whole = |completed| Ending { completed, ..Ending::default() };
-        if let Some(guest) = self.now.guest {
-            if target.address == guest.host_resumes && self.blocks.cold(to).block.privilege == 0 {
-                let resume = svm::guest_resumes(self.host.memory(), guest.vmcb);
-                return self.left_at(open, begun, resume);
-            }
+        if let Some(guest) = self.now.guest
+            && target.address == guest.host_resumes
+            && self.blocks.cold(to).block.privilege == 0
+        {
+            let resume = svm::guest_resumes(self.host.memory(), guest.vmcb);
+            return self.left_at(open, begun, resume);
         }
         if complete && (target.address == from.next || target.address == from.target) {
             return whole(begun);
@@ -134,12 +135,11 @@ impl<H: Host> Recorder<H> {
         if !(complete && from.anywhere && !target.gate) {
             let returned =
                 complete && exits.interrupt_return && self.returns_to(open, target.address);
-            if !returned {
-                if let Some((gate, paging)) = self.gate(target.address) {
-                    if let Some(ending) = self.delivered(gate, paging, open, begun, to) {
-                        return ending;
-                    }
-                }
+            if !returned
+                && let Some((gate, paging)) = self.gate(target.address)
+                && let Some(ending) = self.delivered(gate, paging, open, begun, to)
+            {
+                return ending;
             }
         }
         if complete && from.anywhere {
@@ -310,10 +310,11 @@ impl<H: Host> Recorder<H> {
             self.batch.event(Event::Wake);
         }
         let hot = *self.blocks.hot(to);
-        if let Some(guest) = self.now.guest {
-            if hot.address == guest.host_resumes && self.blocks.cold(to).block.privilege == 0 {
-                self.leave_guest(guest);
-            }
+        if let Some(guest) = self.now.guest
+            && hot.address == guest.host_resumes
+            && self.blocks.cold(to).block.privilege == 0
+        {
+            self.leave_guest(guest);
         }
         match interrupt {
             Some(interrupt) => self.tell_interrupt(&interrupt),

@@ -3,6 +3,8 @@
 //! QEMU's side is in `qemu`, the only module that calls it. Everything else sees the emulator as a
 //! [`host::Host`], for which tests have a fake.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
 pub mod blocks;
 pub mod cpu;
 pub mod host;

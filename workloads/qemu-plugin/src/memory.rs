@@ -62,24 +62,21 @@ impl Memory {
         let offset = self.offset(address, 8)?;
         // SAFETY: `offset` + 8 lies in the mapping. The load is volatile as the machine may write
         // there; it does not while this thread, which is the one that emulates it, is here.
-        Some(unsafe { self.base.add(offset).cast::<[u8; 8]>().read_volatile() })
-            .map(u64::from_le_bytes)
+        Some(u64::from_le_bytes(unsafe { self.base.add(offset).cast::<[u8; 8]>().read_volatile() }))
     }
 
     /// Four bytes at physical address `address`; `None` where there is no RAM.
     pub fn u32(&self, address: u64) -> Option<u32> {
         let offset = self.offset(address, 4)?;
         // SAFETY: as for `u64`, with 4 bytes.
-        Some(unsafe { self.base.add(offset).cast::<[u8; 4]>().read_volatile() })
-            .map(u32::from_le_bytes)
+        Some(u32::from_le_bytes(unsafe { self.base.add(offset).cast::<[u8; 4]>().read_volatile() }))
     }
 
     /// Two bytes at physical address `address`; `None` where there is no RAM.
     pub fn u16(&self, address: u64) -> Option<u16> {
         let offset = self.offset(address, 2)?;
         // SAFETY: as for `u64`, with 2 bytes.
-        Some(unsafe { self.base.add(offset).cast::<[u8; 2]>().read_volatile() })
-            .map(u16::from_le_bytes)
+        Some(u16::from_le_bytes(unsafe { self.base.add(offset).cast::<[u8; 2]>().read_volatile() }))
     }
 
     /// True when the 4 KiB frame is no RAM, so that accesses to it reach a device.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use strata_workloads::trace::{Batch, Totals, TraceError, TraceWriter, WriterOptions};
 
@@ -59,10 +59,7 @@ impl Output {
             batch.clear();
             return batch;
         }
-        match self.emptied.try_recv() {
-            Ok(batch) => batch,
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => Batch::default(),
-        }
+        self.emptied.try_recv().unwrap_or_default()
     }
 
     /// True when nothing more is being written.

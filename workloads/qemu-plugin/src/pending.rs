@@ -340,11 +340,11 @@ impl<H: Host> Recorder<H> {
     pub(crate) fn tell_current(&mut self) {
         if let (Some(layout), Some(watched)) = (&self.xen, self.now.watched) {
             let memory = self.host.memory();
-            if let Some(vcpu) = xen::vcpu(memory, &self.now.paging, layout, watched.current) {
-                if vcpu != self.now.current {
-                    self.now.current = vcpu;
-                    self.batch.event(Event::Current(vcpu));
-                }
+            if let Some(vcpu) = xen::vcpu(memory, &self.now.paging, layout, watched.current)
+                && vcpu != self.now.current
+            {
+                self.now.current = vcpu;
+                self.batch.event(Event::Current(vcpu));
             }
         }
     }
@@ -352,11 +352,11 @@ impl<H: Host> Recorder<H> {
     pub(crate) fn tell_loaded(&mut self) {
         if let (Some(layout), Some(watched)) = (&self.xen, self.now.watched) {
             let memory = self.host.memory();
-            if let Some(vcpu) = xen::vcpu(memory, &self.now.paging, layout, watched.loaded) {
-                if vcpu != self.now.loaded {
-                    self.now.loaded = vcpu;
-                    self.batch.event(Event::Loaded(vcpu));
-                }
+            if let Some(vcpu) = xen::vcpu(memory, &self.now.paging, layout, watched.loaded)
+                && vcpu != self.now.loaded
+            {
+                self.now.loaded = vcpu;
+                self.batch.event(Event::Loaded(vcpu));
             }
         }
     }

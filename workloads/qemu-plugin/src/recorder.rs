@@ -201,12 +201,11 @@ impl<H: Host> Recorder<H> {
         if !self.now.told.has(address, store) || address & 0xfff > 0xff0 {
             self.touch(info, address, store);
         }
-        if store {
-            if let Some(watched) = self.now.watched {
-                if address == watched.current || address == watched.loaded {
-                    self.switched(instruction as u16, address == watched.current);
-                }
-            }
+        if store
+            && let Some(watched) = self.now.watched
+            && (address == watched.current || address == watched.loaded)
+        {
+            self.switched(instruction as u16, address == watched.current);
         }
     }
 

@@ -232,12 +232,12 @@ impl<H: Host> Recorder<H> {
         self.batch = output.send(batch);
         let failed = output.has_failed();
         let bytes = output.bytes();
-        if let Some(began) = &mut self.session.began {
-            if began.said.elapsed() >= PROGRESS_EVERY {
-                began.said = Instant::now();
-                began.cpu_time_last = self.host.cpu_time();
-                self.host.say(&format!("progress {} {bytes}", self.counts.instructions));
-            }
+        if let Some(began) = &mut self.session.began
+            && began.said.elapsed() >= PROGRESS_EVERY
+        {
+            began.said = Instant::now();
+            began.cpu_time_last = self.host.cpu_time();
+            self.host.say(&format!("progress {} {bytes}", self.counts.instructions));
         }
         if failed {
             self.host.request_stop();
