@@ -72,6 +72,11 @@ impl<D: AsRef<[u8]>> Bytes<D> {
     /// A little-endian integer of `count` bytes (1 to 8).
     #[inline]
     pub(crate) fn little_endian(&mut self, count: usize) -> Decoded<u64> {
+        // Where there is more, eight bytes are as quick to have as one, and quicker than `count`.
+        if let Some(&word) = self.data()[self.position..].first_chunk() {
+            self.position += count;
+            return Ok(u64::from_le_bytes(word) & u64::MAX >> (64 - 8 * count));
+        }
         let mut word = [0; 8];
         word[..count].copy_from_slice(self.take(count)?);
         Ok(u64::from_le_bytes(word))

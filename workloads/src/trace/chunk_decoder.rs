@@ -9,7 +9,7 @@ use super::error::{Decoded, Malformed};
 use super::event::Event;
 use super::event_codec;
 use super::page::TranslationId;
-use super::predict::{Coded, CodedShape, CodedSlot, Predictor, ZERO};
+use super::predict::{Coded, CodedShape, Predictor, Registers, SlotState};
 use super::state::MachineState;
 
 /// Block executions in one batch: large enough that a virtual call per batch costs nothing, small
@@ -161,29 +161,24 @@ impl ChunkDecoder {
     #[inline]
     fn execution(&mut self, token: u8, batch: &mut Batch, coded: &Coded) -> Decoded<u64> {
         let p = &mut self.predictor;
-        let (likely, second) = p.next(coded);
         let id = match token & !token::CODES {
-            token::LIKELY => likely,
-            token::SECOND => second,
+            token::LIKELY => p.likely(),
+            token::SECOND => p.second(),
             token::NUMBERED => ShapeId(self.shapes.bounded(u64::from(u32::MAX), "shape")? as u32),
             _ => return Err(Malformed::new(format!("token {token:#x}"))),
         };
-        let Some(&shape) = coded.shapes.get(id.index()) else {
+        let Some(shape) = p.enter(id, coded) else {
             return Err(Malformed::new(format!("shape {id} is executed, not defined")));
         };
         batch.shapes.push(id);
-        let first = shape.first_slot as usize;
-        let slots = &coded.slots[first..first + shape.slots as usize];
+        let (slots, registers) = p.slots(&shape);
         if token & token::CODES == 0 {
-            batch.addresses.extend(
-                slots
-                    .iter()
-                    .map(|slot| p.registers[slot.register as usize].wrapping_add(slot.offset)),
-            );
+            batch.addresses.extend(slots.iter().map(|slot| registers.address(slot)));
         } else {
-            for (i, slot) in slots.iter().enumerate() {
-                let base = decode_base(p, slot, first + i, &mut self.codes, &mut self.addresses)?;
-                batch.addresses.push(base.wrapping_add(slot.offset));
+            let codes = self.codes.take(slots.len())?;
+            for (slot, &code) in slots.iter_mut().zip(codes) {
+                let base = decode_base(slot, registers, code, &mut self.addresses)?;
+                batch.addresses.push(base.wrapping_add(slot.offset()));
             }
         }
         // After the addresses, since those on the stack may have put it right.
@@ -194,8 +189,8 @@ impl ChunkDecoder {
             batch.iterations.push(iterations);
         }
         let p = &mut self.predictor;
-        p.finish(&shape, coded, iterations);
-        p.advance(id, coded);
+        p.finish(&shape, iterations);
+        p.advance(id, &shape);
         Ok(u64::from(shape.completed))
     }
 
@@ -214,37 +209,34 @@ impl ChunkDecoder {
 
 #[inline]
 fn decode_base(
-    p: &mut Predictor,
-    slot: &CodedSlot,
-    index: usize,
-    codes: &mut Bytes<Vec<u8>>,
+    slot: &mut SlotState,
+    registers: &mut Registers,
+    code: u8,
     far: &mut Bytes<Vec<u8>>,
 ) -> Decoded<u64> {
-    let predicted = p.registers[slot.register as usize];
-    let base = match codes.byte()? {
+    let predicted = registers.base(slot);
+    let base = match code {
         code::PREDICTED => return Ok(predicted),
-        code::STEP => predicted.wrapping_add(p.steps[index]),
-        given => {
-            let base = match given {
-                held if held < code::REGISTER + ZERO as u8 => {
-                    p.registers[usize::from(held - code::REGISTER)]
-                }
+        code::STEP => predicted.wrapping_add(slot.step()),
+        told => {
+            let base = match told {
+                code::FAR => ((far.little_endian(6)? << 16) as i64 >> 16) as u64,
+                code::ANY => far.little_endian(8)?,
                 near if (code::NEAR + 1..=code::NEAR + 3).contains(&near) => {
                     let bytes = usize::from(near - code::NEAR);
                     let unused = 64 - 8 * bytes as u32;
                     let step = (far.little_endian(bytes)? << unused) as i64 >> unused;
                     predicted.wrapping_add(step as u64)
                 }
-                code::FAR => ((far.little_endian(6)? << 16) as i64 >> 16) as u64,
-                code::ANY => far.little_endian(8)?,
-                other => return Err(Malformed::new(format!("address code {other}"))),
+                held => match registers.mirrored().get(usize::from(held - code::REGISTER)) {
+                    Some(&value) => value,
+                    None => return Err(Malformed::new(format!("address code {held}"))),
+                },
             };
-            p.steps[index] = base.wrapping_sub(predicted);
+            slot.set_step(base.wrapping_sub(predicted));
             base
         }
     };
-    if slot.register != ZERO {
-        p.registers[slot.register as usize] = base;
-    }
+    registers.keep(slot, base);
     Ok(base)
 }

@@ -5,7 +5,7 @@ use super::bytes::put;
 use super::chunk::{COLUMNS, ChunkHead, code, token};
 use super::event::Event;
 use super::event_codec;
-use super::predict::{Coded, CodedSlot, Predictor, ZERO};
+use super::predict::{Coded, Predictor, Registers, SlotState};
 use super::state::MachineState;
 
 /// Encodes executions and events into the columns of one chunk.
@@ -43,7 +43,7 @@ impl ChunkEncoder {
         self.predictor.set_stack_pointer(state.running().stack_pointer);
     }
 
-    /// Appends an execution with the addresses of its slots.
+    /// Appends an execution of shape `id`, which must be defined, with the addresses of its slots.
     pub(crate) fn execution(
         &mut self,
         id: ShapeId,
@@ -51,9 +51,10 @@ impl ChunkEncoder {
         iterations: u64,
         coded: &Coded,
     ) {
-        let [_, tokens, shapes, codes, far, repeats, _] = &mut self.columns;
         let p = &mut self.predictor;
-        let (likely, second) = p.next(coded);
+        let [likely, second] = [p.likely(), p.second()];
+        let shape = p.enter(id, coded).expect("the writer has looked the shape up");
+        let [_, tokens, shapes, codes, far, repeats, _] = &mut self.columns;
         let mut token = match id {
             _ if id == likely => token::LIKELY,
             _ if id == second => token::SECOND,
@@ -62,24 +63,21 @@ impl ChunkEncoder {
                 token::NUMBERED
             }
         };
-        let shape = coded.shapes[id.index()];
-        let first = shape.first_slot as usize;
-        let slots = &coded.slots[first..first + shape.slots as usize];
-        let foreseen = slots.iter().zip(addresses).all(|(slot, &address)| {
-            p.registers[slot.register as usize].wrapping_add(slot.offset) == address
-        });
+        let (slots, registers) = p.slots(&shape);
+        let foreseen =
+            slots.iter().zip(addresses).all(|(slot, &address)| registers.address(slot) == address);
         if !foreseen {
             token |= token::CODES;
-            for (i, (slot, &address)) in slots.iter().zip(addresses).enumerate() {
-                encode_address(p, slot, first + i, address, codes, far);
+            for (slot, &address) in slots.iter_mut().zip(addresses) {
+                encode_address(slot, registers, address, codes, far);
             }
         }
         tokens.push(token);
         if shape.repeats {
             put(repeats, iterations);
         }
-        p.finish(&shape, coded, iterations);
-        p.advance(id, coded);
+        p.finish(&shape, iterations);
+        p.advance(id, &shape);
     }
 
     /// Size of the columns so far, in bytes.
@@ -94,26 +92,24 @@ impl ChunkEncoder {
 }
 
 fn encode_address(
-    p: &mut Predictor,
-    slot: &CodedSlot,
-    index: usize,
+    slot: &mut SlotState,
+    registers: &mut Registers,
     address: u64,
     codes: &mut Vec<u8>,
     far: &mut Vec<u8>,
 ) {
-    let base = address.wrapping_sub(slot.offset);
-    let predicted = p.registers[slot.register as usize];
-    let step = base.wrapping_sub(predicted);
+    let base = address.wrapping_sub(slot.offset());
+    let step = base.wrapping_sub(registers.base(slot));
     if step == 0 {
         codes.push(code::PREDICTED);
         return;
     }
-    if step == p.steps[index] {
+    if step == slot.step() {
         codes.push(code::STEP);
     } else {
-        p.steps[index] = step;
+        slot.set_step(step);
         let near = step as i64;
-        if let Some(held) = p.registers[..ZERO as usize].iter().position(|&value| value == base) {
+        if let Some(held) = registers.mirrored().iter().position(|&value| value == base) {
             codes.push(code::REGISTER + held as u8);
         } else if (-(1 << 23)..1 << 23).contains(&near) {
             let bytes = match near {
@@ -131,7 +127,5 @@ fn encode_address(
             far.extend_from_slice(&base.to_le_bytes());
         }
     }
-    if slot.register != ZERO {
-        p.registers[slot.register as usize] = base;
-    }
+    registers.keep(slot, base);
 }

@@ -16,7 +16,7 @@ impl Tables {
     /// Appends what a definitions frame holds. After a failure the tables are of no use.
     pub(crate) fn extend(&mut self, columns: &[Vec<u8>]) -> Decoded<()> {
         definitions_codec::decode(columns, &mut self.defined)?;
-        for shape in &self.defined.shapes[self.coded.shapes.len()..] {
+        for shape in &self.defined.shapes[self.coded.len()..] {
             self.coded.push(shape, self.defined.blocks[shape.block.index()].address);
         }
         Ok(())

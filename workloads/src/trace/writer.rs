@@ -165,7 +165,7 @@ impl<W: Write> TraceWriter<W> {
             while let Some((_, event)) = events.next_if(|(before, _)| *before as usize <= i) {
                 self.event(event)?;
             }
-            let Some(&shape) = self.coded.shapes.get(id.index()) else {
+            let Some(&shape) = self.coded.shape(id) else {
                 return Err(TraceError::Inconsistent(format!("shape {id} is not defined")));
             };
             let Some((here, rest)) = addresses.split_at_checked(shape.slots as usize) else {

@@ -305,7 +305,7 @@ fn state(c: &mut Cursor<'_>) -> MachineState {
 
 /// The predictor as the document tells it.
 struct Predictor {
-    pairs: Vec<Option<u32>>,
+    pairs: HashMap<(u32, u32), u32>,
     after: HashMap<u32, u32>,
     after_return: HashMap<u32, u32>,
     calls: [u32; 64],
@@ -320,15 +320,13 @@ struct Predictor {
 }
 
 impl Predictor {
-    fn pair(&self) -> usize {
-        let mixed =
-            self.previous.wrapping_mul(0x9E37_79B1) ^ self.current.wrapping_mul(0x85EB_CA6B);
-        (mixed >> 17) as usize
+    fn pair(&self) -> (u32, u32) {
+        (self.previous.wrapping_mul(0x9E37_79B1) >> 29, self.current)
     }
 
     fn guesses(&self, shapes: &[Shape]) -> [u32; 2] {
         let single = self.after.get(&self.current).copied().unwrap_or(self.current + 1);
-        let pair = self.pairs[self.pair()].unwrap_or(single);
+        let pair = self.pairs.get(&self.pair()).copied().unwrap_or(single);
         if shapes[self.current as usize].flow == Flow::Return
             && let Some(&known) = self.after_return.get(&self.returned)
         {
@@ -338,8 +336,7 @@ impl Predictor {
     }
 
     fn learn(&mut self, actual: u32, shapes: &[Shape]) {
-        let pair = self.pair();
-        self.pairs[pair] = Some(actual);
+        self.pairs.insert(self.pair(), actual);
         self.after.insert(self.current, actual);
         if shapes[self.current as usize].flow == Flow::Return {
             self.after_return.insert(self.returned, actual);
@@ -370,7 +367,7 @@ fn chunk(columns: &mut [Cursor<'_>], out: &mut Decoded, told: &mut u32) {
     let mut machine = state(head);
     let (shapes, blocks) = (&out.definitions.shapes, &out.definitions.blocks);
     let mut p = Predictor {
-        pairs: vec![None; 1 << 15],
+        pairs: HashMap::new(),
         after: HashMap::new(),
         after_return: HashMap::new(),
         calls: [0; 64],
