@@ -8,7 +8,8 @@ const SAMPLE: &str = "../workloads/samples/xen-net-tx";
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed={SAMPLE}");
-    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?).join(SAMPLE);
+    let root =
+        PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?).join(SAMPLE);
     let mut files = Vec::new();
     if root.is_dir() {
         collect(&root, &mut files)?;

@@ -62,9 +62,10 @@ impl CaptureInput {
     pub(crate) fn reader(&self) -> anyhow::Result<(AnyReader, Arc<AtomicU64>)> {
         let inner: Box<dyn Read + Send> = match &self.trace {
             None => Box::new(stdin()),
-            Some(path) => Box::new(File::open(path).with_context(|| {
-                format!("{}: the trace cannot be opened", path.display())
-            })?),
+            Some(path) => Box::new(
+                File::open(path)
+                    .with_context(|| format!("{}: the trace cannot be opened", path.display()))?,
+            ),
         };
         let bytes = Arc::new(AtomicU64::new(0));
         let counting = Counting { inner, bytes: Arc::clone(&bytes) };

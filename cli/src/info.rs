@@ -46,8 +46,7 @@ pub(crate) fn run(args: InfoArgs) -> anyhow::Result<()> {
     let input = CaptureInput::open(&args.capture)?;
     let (reader, bytes) = input.reader()?;
     let description = reader.description().to_owned();
-    let expected =
-        if args.talk.shows_progress() { input.expected_instructions() } else { None };
+    let expected = if args.talk.shows_progress() { input.expected_instructions() } else { None };
     let bar = args.talk.progress("reading", expected);
     let result = for_each_batch(reader, TraceSurvey::new, |survey, batch| {
         survey.batch(batch);

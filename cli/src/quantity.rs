@@ -2,9 +2,8 @@
 
 /// A number, with `k`, `M` or `G` for thousands, millions and milliards.
 pub(crate) fn quantity(text: &str) -> Result<u64, String> {
-    let expected = || {
-        format!("`{text}` is not a number of instructions such as 250000, 250k, 5M or 1G")
-    };
+    let expected =
+        || format!("`{text}` is not a number of instructions such as 250000, 250k, 5M or 1G");
     let (digits, factor) = match text.strip_suffix(['k', 'K', 'M', 'G']) {
         None => (text, 1),
         Some(digits) if text.ends_with('M') => (digits, 1_000_000),
@@ -64,7 +63,8 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for text in ["", "M", "-1", "5MiB", "1.5M", "99999999999999999999", "18446744073709551615k"] {
+        for text in ["", "M", "-1", "5MiB", "1.5M", "99999999999999999999", "18446744073709551615k"]
+        {
             assert!(quantity(text).is_err(), "{text} was accepted");
         }
     }

@@ -34,19 +34,18 @@ impl Replaying {
     /// # Errors
     /// If the trace or its symbols are unusable, or a law is broken.
     pub(crate) fn run(&self, input: &CaptureInput) -> anyhow::Result<ProfileReport> {
-        let (profile, read, symbols) = match &input.folder {
+        let (driven, symbols) = match &input.folder {
             Some((folder, manifest)) if self.symbols => {
-                let names = CaptureNames::open(folder, manifest)?;
-                let (profile, read, names) = self.drive(input, names)?;
-                names.check()?;
-                (profile, read, Symbols::Used { complaints: names.complaints() })
+                let driven = self.drive(input, CaptureNames::open(folder, manifest)?)?;
+                driven.names.check()?;
+                let complaints = driven.names.complaints();
+                (driven.without_names(), Symbols::Used { complaints })
             }
-            Some(_) => self.nameless(input, Symbols::Off)?,
-            None => self.nameless(input, Symbols::None)?,
+            Some(_) => (self.drive(input, Nameless)?, Symbols::Off),
+            None => (self.drive(input, Nameless)?, Symbols::None),
         };
-        let ended = read.ending.is_some();
+        let Driven { profile, read, stopped, .. } = driven;
         // Reading runs ahead of the replay: what it met beyond the range depends on luck.
-        let stopped = self.span.to.is_some();
         let truncated = read.truncated.filter(|_| !stopped);
         if let (Some(why), false) = (&truncated, self.allow_truncated) {
             return Err(anyhow!(
@@ -54,9 +53,10 @@ impl Replaying {
                 input.place()
             ));
         }
-        let trace_hash = match (stopped, ended) {
-            (false, _) => Some(hex(&read.hash)),
-            (true, _) => input.ending().map(|ending| ending.hash_text()),
+        let trace_hash = if stopped {
+            input.ending().map(|ending| ending.hash_text())
+        } else {
+            Some(hex(&read.hash))
         };
         Ok(ProfileReport {
             profile,
@@ -73,20 +73,7 @@ impl Replaying {
         })
     }
 
-    fn nameless(
-        &self,
-        input: &CaptureInput,
-        symbols: Symbols,
-    ) -> anyhow::Result<(Profile, ReadReport, Symbols)> {
-        let (profile, read, _) = self.drive(input, Nameless)?;
-        Ok((profile, read, symbols))
-    }
-
-    fn drive<N: Namer>(
-        &self,
-        input: &CaptureInput,
-        names: N,
-    ) -> anyhow::Result<(Profile, ReadReport, N)> {
+    fn drive<N: Namer>(&self, input: &CaptureInput, names: N) -> anyhow::Result<Driven<N>> {
         let started = Instant::now();
         let (reader, _) = input.reader()?;
         let expected = match self.span.to {
@@ -116,13 +103,29 @@ impl Replaying {
             }
             bail!("{}: the trace holds no instructions; record it again", input.place());
         }
-        let replayed = replay.position();
+        let (replayed, stopped) = (replay.position(), replay.is_done());
         let (profile, names) = replay.finish().with_context(|| input.place())?;
         let seconds = started.elapsed().as_secs_f64();
         self.talk.detail(&format!(
             "{replayed} instructions in {seconds:.2} s, {:.0} million each second",
             replayed as f64 / seconds / 1e6
         ));
-        Ok((profile, read, names))
+        Ok(Driven { profile, read, stopped, names })
+    }
+}
+
+/// A replay that has ended.
+struct Driven<N> {
+    profile: Profile,
+    read: ReadReport,
+    /// It reached the end of its range before that of the trace.
+    stopped: bool,
+    names: N,
+}
+
+impl<N> Driven<N> {
+    fn without_names(self) -> Driven<Nameless> {
+        let Driven { profile, read, stopped, names: _ } = self;
+        Driven { profile, read, stopped, names: Nameless }
     }
 }

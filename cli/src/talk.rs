@@ -48,8 +48,8 @@ impl TalkArgs {
             None => (ProgressBar::new_spinner(), "{spinner} {msg} {human_pos} instructions"),
         };
         bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-        let style = ProgressStyle::with_template(template)
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.with_style(style).with_message(what)
     }
 }

@@ -3,6 +3,21 @@
 //! A [`ProfileReport`] is a replay's profile with its provenance; a [`Selection`] says which rows
 //! of it to show. Every form of it names the machine, the trace and what was left out, because a
 //! number without them means nothing.
+//!
+//! ```
+//! use strata_cachemodel::Machine;
+//! use strata_results::{ProfileReport, Provenance, Selection};
+//! use strata_sim::{Extent, Nameless, Replay};
+//! use strata_workloads::trace::MachineState;
+//!
+//! let machine = Machine::load("vee07")?;
+//! let replay = Replay::new(&machine, Nameless, MachineState::default(), Extent::default());
+//! let (profile, _) = replay.finish()?;
+//! let report = ProfileReport { profile, provenance: Provenance::default() };
+//! let json = report.to_json(Selection::default())?;
+//! assert!(json.contains("\"semantics\": \"per-reference\""));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 

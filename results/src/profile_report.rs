@@ -36,7 +36,8 @@ impl ProfileReport {
             parts.push(format!("instructions {} to {end}", grouped(from)));
         }
         if warm_up > 0 {
-            parts.push(format!("the first {} of them warm the caches, uncounted", grouped(warm_up)));
+            parts
+                .push(format!("the first {} of them warm the caches, uncounted", grouped(warm_up)));
         }
         (!parts.is_empty()).then(|| parts.join("; "))
     }
@@ -76,9 +77,12 @@ impl ProfileReport {
         let remarks = &self.profile.remarks;
         let mut out = Vec::new();
         out.extend(self.provenance.truncated.as_ref().map(|why| format!("truncated input: {why}")));
-        out.extend(self.provenance.patches().iter().map(|patch| {
-            format!("the recorder changed the running guest: {patch}")
-        }));
+        out.extend(
+            self.provenance
+                .patches()
+                .iter()
+                .map(|patch| format!("the recorder changed the running guest: {patch}")),
+        );
         match &self.provenance.symbols {
             Symbols::None => out.push("no names: a bare trace has no symbols".to_owned()),
             Symbols::Off => out.push("no names: symbols are switched off".to_owned()),

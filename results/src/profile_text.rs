@@ -79,8 +79,8 @@ impl FromStr for Figure {
 }
 
 /// Longest function name shown; CSV and JSON have all of it.
-const FUNCTION_WIDTH: usize = 30;
-const MODULE_WIDTH: usize = 16;
+const FUNCTION_WIDTH: usize = 26;
+const MODULE_WIDTH: usize = 14;
 
 impl ProfileReport {
     /// The whole report: what was counted of what, the table, and what else to know.
@@ -113,34 +113,29 @@ impl ProfileReport {
         );
         let counting =
             format!("{} semantics; {}; {}", machine.semantics(), self.delivery(), self.dma());
-        let mut out = String::new();
-        for (label, text) in [
-            ("trace", trace),
-            ("replayed", replay),
-            ("machine", machine_line(machine)),
-            ("counting", counting),
-        ] {
-            out.push_str(&wrapped(label, &text));
+        let mut lines = vec![("trace", trace), ("replayed", replay)];
+        if let Some(manifest) = &self.provenance.manifest {
+            let said = std::iter::once(&manifest.guest_command).chain(&manifest.result);
+            let said: Vec<&str> = said.map(String::as_str).collect();
+            lines.insert(0, ("workload", said.join("; ")));
         }
-        out
+        lines.extend([("machine", machine_line(machine)), ("counting", counting)]);
+        lines.into_iter().map(|(label, text)| wrapped(label, &text)).collect()
     }
 
     /// How much is named, and remarks.
     pub fn foot_text(&self) -> String {
-        let named: Vec<String> = self
-            .named()
-            .iter()
-            .filter(|named| named.instructions > 0)
-            .map(|named| {
-                let functions = percent(named.functions, named.instructions);
-                if named.modules == named.functions {
-                    return format!("{} {functions} %", named.layer);
-                }
-                let modules = percent(named.modules, named.instructions);
-                format!("{} {functions} % (module of {modules} %)", named.layer)
-            })
-            .collect();
-        let mut out = wrapped("named", &format!("function of {}", named.join(", ")));
+        let layers = self.named();
+        let shares = layers.iter().filter(|named| named.instructions > 0).map(|named| {
+            let functions = percent(named.functions, named.instructions);
+            if named.modules == named.functions {
+                return format!("{functions}% of {}", named.layer);
+            }
+            let modules = percent(named.modules, named.instructions);
+            format!("{functions}% of {} (the module: {modules}%)", named.layer)
+        });
+        let shares = shares.collect::<Vec<_>>().join(", ");
+        let mut out = wrapped("names", &format!("the function is known for {shares}"));
         for remark in self.remarks() {
             out.push_str(&wrapped("note", &remark));
         }

@@ -151,6 +151,9 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = "l4-misses".parse::<SortKey>().unwrap_err().to_string();
-        assert!(error.starts_with("`l4-misses` is no sort key; there are instructions, "), "{error}");
+        assert!(
+            error.starts_with("`l4-misses` is no sort key; there are instructions, "),
+            "{error}"
+        );
     }
 }

@@ -1,10 +1,10 @@
 //! A replay at a glance: who ran, who missed what, and the functions behind it.
 
 use crate::numbers::{counted, grouped, percent, rate, shortened};
-use crate::profile_report::{ProfileReport, machine_line};
+use crate::profile_report::ProfileReport;
 use crate::selection::{By, Selection, SortKey};
 use crate::structure::Structure;
-use crate::text_table::{TextTable, wrapped};
+use crate::text_table::TextTable;
 
 /// Functions named for each structure.
 const FUNCTIONS: usize = 5;
@@ -15,13 +15,9 @@ impl ProfileReport {
     /// Some forty lines for a terminal.
     pub fn to_summary(&self) -> String {
         let total = &self.profile.total;
-        let title = format!(
-            "{}, {}",
-            self.provenance.title(),
-            counted(total.instructions, "instruction")
-        );
+        let title =
+            format!("{}, {}", self.provenance.title(), counted(total.instructions, "instruction"));
         let mut out = format!("{title}\n{}\n", "═".repeat(title.chars().count()));
-        out.push_str(&wrapped("machine", &machine_line(&self.profile.machine)));
         out.push_str("\nWho ran\n");
         out.push_str(&self.who_ran());
         out.push_str("\nWho missed: share of each structure's misses in per cent\n");
@@ -31,6 +27,7 @@ impl ProfileReport {
             out.push_str(&self.top_functions(structure));
         }
         out.push('\n');
+        out.push_str(&self.head_text());
         out.push_str(&self.foot_text());
         out
     }

@@ -9,7 +9,8 @@ pub(crate) const WIDTH: usize = 110;
 /// Width of the labels before wrapped text, in columns.
 const LABEL_WIDTH: usize = 10;
 
-const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+const STYLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// A table without borders: names to the left, numbers to the right.
 pub(crate) struct TextTable {
@@ -47,9 +48,13 @@ impl fmt::Display for TextTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = self.table.clone();
         for (i, column) in table.column_iter_mut().enumerate() {
-            column.set_padding(if i == 0 { (0, 0) } else { (2, 0) });
+            column.set_padding(if i == 0 { (0, 0) } else { (1, 0) });
             let right = i >= self.names;
-            column.set_cell_alignment(if right { CellAlignment::Right } else { CellAlignment::Left });
+            column.set_cell_alignment(if right {
+                CellAlignment::Right
+            } else {
+                CellAlignment::Left
+            });
         }
         let mut rule = String::new();
         let mut row = None;
@@ -102,7 +107,8 @@ mod tests {
         table.row(vec!["idle".into(), "7".into()]);
         table.rule();
         table.row(vec!["total".into(), "1,234".into()]);
-        let lines = ["layer  count", "────────────", "idle       7", "────────────", "total  1,234"];
+        let lines =
+            ["layer  count", "────────────", "idle       7", "────────────", "total  1,234"];
         assert_eq!(table.to_string(), lines.join("\n") + "\n");
     }
 

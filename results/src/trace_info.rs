@@ -135,12 +135,18 @@ impl TraceInfo {
         out.push('\n');
         out.push_str(&counts_table(
             ["layer", "instructions", "share %"],
-            contents.layers.iter().map(|(layer, count)| [layer.to_string(), grouped(*count), share(*count)]),
+            contents
+                .layers
+                .iter()
+                .map(|(layer, count)| [layer.to_string(), grouped(*count), share(*count)]),
         ));
         out.push('\n');
         out.push_str(&counts_table(
             ["vCPU", "instructions", "share %"],
-            contents.vcpus.iter().map(|(vcpu, count)| [vcpu.to_string(), grouped(*count), share(*count)]),
+            contents
+                .vcpus
+                .iter()
+                .map(|(vcpu, count)| [vcpu.to_string(), grouped(*count), share(*count)]),
         ));
         let rate_of = |count: u64| {
             let rate_of = |n| count as f64 * 1e6 / n as f64;
@@ -160,7 +166,10 @@ impl TraceInfo {
         let mut lines: Vec<(&str, String)> = Vec::new();
         if let Some(manifest) = &self.manifest {
             let again = if manifest.deterministic { "deterministic" } else { "not deterministic" };
-            lines.push(("capture", format!("{} ({again}): {}", manifest.scenario, manifest.guest_command)));
+            lines.push((
+                "capture",
+                format!("{} ({again}): {}", manifest.scenario, manifest.guest_command),
+            ));
             lines.extend(manifest.result.iter().map(|line| ("result", line.clone())));
             lines.extend(manifest.patches.iter().map(|patch| ("patched", patch.clone())));
         }
@@ -170,7 +179,8 @@ impl TraceInfo {
         }
         let per = self.bytes_per_instruction();
         let per = per.map_or_else(|| NOT_AVAILABLE.to_owned(), |bytes| format!("{bytes:.3}"));
-        lines.push(("size", format!("{}, {per} for each instruction", counted(self.bytes, "byte"))));
+        lines
+            .push(("size", format!("{}, {per} for each instruction", counted(self.bytes, "byte"))));
         lines.push((
             "executed",
             format!(
@@ -180,7 +190,8 @@ impl TraceInfo {
                 format_args!("{} data accesses", grouped(totals.data_accesses)),
             ),
         ));
-        let length = (totals.executions > 0).then(|| totals.instructions as f64 / totals.executions as f64);
+        let length =
+            (totals.executions > 0).then(|| totals.instructions as f64 / totals.executions as f64);
         lines.push((
             "blocks",
             format!(
@@ -200,7 +211,10 @@ impl TraceInfo {
             ),
         ));
         if let Some(nanoseconds) = self.nanoseconds() {
-            lines.push(("time", format!("{:.6} s of the emulated machine", nanoseconds as f64 / 1e9)));
+            lines.push((
+                "time",
+                format!("{:.6} s of the emulated machine", nanoseconds as f64 / 1e9),
+            ));
         }
         if let Some(why) = &self.truncated {
             lines.push(("truncated", why.clone()));
