@@ -1,6 +1,7 @@
 //! All blocks met, and the shapes their executions took.
 
 use crate::translate::{self, Exits, Special};
+use iced_x86::Mnemonic;
 use rustc_hash::{FxHashMap, FxHashSet};
 use strata_workloads::code::{Analysis, Observed};
 use strata_workloads::trace::{Block, BlockId, Definitions, Repeat, ShapeId, StackEffect};
@@ -109,6 +110,8 @@ pub struct Blocks {
     shapes: u32,
     /// Shapes with an access that no operand of its instruction accounts for.
     pub unaccounted: u32,
+    /// One such instruction: its mnemonic and address.
+    pub unaccounted_example: Option<(Mnemonic, u64)>,
 }
 
 /// An access as the callbacks note it: index of the instruction above the emulator's description.
@@ -215,6 +218,11 @@ impl Blocks {
         })
     }
 
+    /// Whether instruction `i` of a block accesses memory by physical address.
+    pub fn accesses_physically(&self, index: Index, i: usize) -> bool {
+        translate::accesses_physically(&self.cold[index as usize].analysis.decoded()[i])
+    }
+
     /// The decoded instruction `i` of a block.
     pub fn decoded(&self, index: Index, i: u16) -> Option<&iced_x86::Instruction> {
         self.cold[index as usize].analysis.decoded().get(usize::from(i))
@@ -264,8 +272,13 @@ impl Blocks {
                 let observed: Vec<Observed> = notes.iter().map(|&note| observe(note)).collect();
                 let shape =
                     cold.analysis.shape(id, key.completed, key.interrupted, &observed, key.repeat);
-                if shape.slots.iter().any(|slot| is_unaccounted(&cold.analysis, slot)) {
+                let stray = shape.slots.iter().find(|slot| is_unaccounted(&cold.analysis, slot));
+                if let Some(slot) = stray {
                     self.unaccounted += 1;
+                    let i = usize::from(slot.instruction);
+                    self.unaccounted_example = cold.analysis.decoded().get(i).map(|instruction| {
+                        (instruction.mnemonic(), cold.block.instruction_address(i))
+                    });
                 }
                 let known = Known {
                     key,
@@ -304,6 +317,10 @@ fn is_unaccounted(analysis: &Analysis, slot: &strata_workloads::trace::Slot) -> 
     let Some(instruction) = analysis.decoded().get(usize::from(slot.instruction)) else {
         return true;
     };
+    // A segment register is loaded with its descriptor.
+    if instruction.op0_register().is_segment_register() {
+        return false;
+    }
     let mut factory = InstructionInfoFactory::new();
     !factory.info(instruction).used_memory().iter().any(|memory| {
         let (reads, writes) = match memory.access() {

@@ -260,6 +260,10 @@ unsafe extern "C" fn stores(_: c_uint, info: u32, address: u64, data: *mut c_voi
     plugin().recorder.access(block, instruction, info, address, true);
 }
 
+unsafe extern "C" fn accesses_physically(_: c_uint, _: u32, _: u64, _: *mut c_void) {
+    plugin().recorder.physical_access();
+}
+
 unsafe extern "C" fn instruction_executes(_: c_uint, data: *mut c_void) {
     let (block, instruction) = unpack(data);
     plugin().recorder.instruction(block, instruction);
@@ -415,6 +419,12 @@ unsafe fn instrument(
             let reads = qemu_plugin_cb_flags::QEMU_PLUGIN_CB_R_REGS;
             qemu_plugin_register_vcpu_insn_exec_cb(insn, Some(instruction_executes), reads, data);
         }
+        if recorder.blocks().accesses_physically(block, i) {
+            let both = qemu_plugin_mem_rw::QEMU_PLUGIN_MEM_RW;
+            let count = Some(accesses_physically as unsafe extern "C" fn(_, _, _, _));
+            qemu_plugin_register_vcpu_mem_cb(insn, count, no_registers, both, null_mut());
+            return;
+        }
         let (read, write) =
             (qemu_plugin_mem_rw::QEMU_PLUGIN_MEM_R, qemu_plugin_mem_rw::QEMU_PLUGIN_MEM_W);
         qemu_plugin_register_vcpu_mem_cb(insn, Some(loads), no_registers, read, data);
@@ -510,14 +520,23 @@ pub unsafe extern "C" fn qemu_plugin_install(
     argv: *const *const c_char,
 ) -> c_int {
     // SAFETY: QEMU passes a valid description and as many strings as it says.
-    let (target, system, arguments) = unsafe {
+    let (target, system, cpus, arguments) = unsafe {
         let arguments: Vec<_> = (0..argc as usize)
             .map(|i| CStr::from_ptr(*argv.add(i)).to_string_lossy().into_owned())
             .collect();
-        (CStr::from_ptr((*info).target_name), (*info).system_emulation, arguments)
+        let system = (*info).system_emulation;
+        let cpus = if system { (*info).__bindgen_anon_1.system.max_vcpus } else { 1 };
+        (CStr::from_ptr((*info).target_name), system, cpus, arguments)
     };
     let result = if !system || target.to_bytes() != b"x86_64" {
         Err("only qemu-system-x86_64 can be recorded".to_owned())
+    } else if cpus > 1 {
+        // accel/tcg/plugin-gen.c, gen_cpu_index(): callbacks name the CPU that the code was
+        // translated on, unless each CPU has a thread of its own; and then their order is unknown.
+        Err(format!(
+            "the machine has {cpus} CPUs, but QEMU does not tell a plugin which of them executes; \
+             start it with -smp 1"
+        ))
     } else {
         install(id, &arguments)
     };

@@ -58,6 +58,8 @@ pub struct Counts {
     pub unmapped: u64,
     /// Interrupts and exceptions.
     pub interrupts: u64,
+    /// Accesses to VMCBs, which are by physical address and therefore not in the stream.
+    pub physical: u64,
 }
 
 /// A `rep` instruction that the open execution has come to.
@@ -207,6 +209,11 @@ impl<H: Host> Recorder<H> {
         {
             self.switched(instruction as u16, address == watched.current);
         }
+    }
+
+    /// VMRUN, VMLOAD or VMSAVE accessed its VMCB.
+    pub fn physical_access(&mut self) {
+        self.counts.physical += u64::from(self.open != NONE);
     }
 
     /// An access to a page not told yet, or near the end of one.

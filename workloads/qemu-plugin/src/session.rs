@@ -287,6 +287,16 @@ impl<H: Host> Recorder<H> {
                 counts.unexplained, counts.unmapped, self.blocks.unaccounted, counts.moved
             ),
         ];
+        if let Some((mnemonic, address)) = self.blocks.unaccounted_example {
+            lines.push(format!("the last such access was by {mnemonic:?} at {address:#x}"));
+        }
+        if counts.physical > 0 {
+            lines.push(format!(
+                "{} accesses of VMRUN, VMLOAD and VMSAVE to their VMCB left out: they are by \
+                 physical address",
+                counts.physical
+            ));
+        }
         lines.extend(self.verifier.as_ref().map(|verifier| verifier.to_string()));
         lines
     }

@@ -173,6 +173,11 @@ pub fn stores_twice(instruction: &Instruction) -> bool {
     matches!(instruction.mnemonic(), Mnemonic::Insb | Mnemonic::Insw | Mnemonic::Insd)
 }
 
+/// True for VMRUN, VMLOAD and VMSAVE: their accesses, to the VMCB, are by physical address.
+pub fn accesses_physically(instruction: &Instruction) -> bool {
+    matches!(instruction.mnemonic(), Mnemonic::Vmrun | Mnemonic::Vmload | Mnemonic::Vmsave)
+}
+
 /// False for instructions that always run to their end: register arithmetic, direct branches and
 /// NOPs. Whether any other has begun is tracked, since an execution may end in it.
 pub fn may_stop(instruction: &Instruction) -> bool {
