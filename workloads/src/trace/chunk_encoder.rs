@@ -30,7 +30,7 @@ impl ChunkEncoder {
     }
 
     /// The state at this point, with the stack pointer as executions have moved it.
-    pub(crate) fn settle(&mut self, state: &mut MachineState) {
+    pub(crate) fn settle(&self, state: &mut MachineState) {
         state.running_mut().stack_pointer = self.predictor.stack_pointer();
     }
 

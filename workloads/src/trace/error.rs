@@ -31,7 +31,9 @@ pub enum TraceError {
         known: u32,
     },
     /// A frame fails its checksum or contradicts itself.
-    #[error("damaged at byte {offset} ({what}); `strata check --salvage FILE` keeps what is whole")]
+    #[error(
+        "damaged at byte {offset} ({what}); `strata check --salvage OUT` writes what is whole as a trace of its own"
+    )]
     Damaged {
         /// Offset of the frame in the file.
         offset: u64,

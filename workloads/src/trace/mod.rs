@@ -6,6 +6,7 @@
 mod batch;
 mod block;
 mod bytes;
+mod check;
 mod chunk;
 mod chunk_decoder;
 mod chunk_encoder;
@@ -20,6 +21,7 @@ mod indexed;
 mod page;
 mod predict;
 mod reader;
+mod salvage;
 mod sizes;
 mod state;
 mod state_codec;
@@ -31,6 +33,7 @@ pub use block::{
     AccessKind, Base, Block, BlockId, CodeSize, Flow, MIRRORED_REGISTERS, Repeat, STACK_POINTER,
     Shape, ShapeId, Slot, StackEffect,
 };
+pub use check::{CheckReport, Finding, Law, check};
 pub use chunk::{ChunkHead, Totals};
 pub use chunk_decoder::BATCH_EXECUTIONS;
 pub use container::{FrameKind, MAGIC, VERSION};
@@ -46,6 +49,7 @@ pub use page::{
     PageFlags, PageMap, PageSize, Space, SpaceId, Translation, TranslationId, Walk, WalkId,
 };
 pub use reader::TraceReader;
+pub use salvage::{SalvageReport, salvage};
 pub use sizes::{ColumnSize, StoredSizes};
 pub use state::{CpuState, Descriptor, MachineState, NestedGuest};
 pub use writer::{TraceWriter, WriterOptions};

@@ -141,6 +141,18 @@ impl<W: Write> TraceWriter<W> {
         self.totals.plus(&self.head.within).unwrap_or(self.totals)
     }
 
+    /// Number of translations told so far.
+    pub(crate) fn told(&self) -> u32 {
+        self.told
+    }
+
+    /// The machine's state after everything handed over so far.
+    pub(crate) fn state(&self) -> MachineState {
+        let mut state = self.state.clone();
+        self.encoder.settle(&mut state);
+        state
+    }
+
     /// Appends a batch and takes its definitions.
     ///
     /// # Errors
@@ -259,15 +271,6 @@ impl<W: Write> TraceWriter<W> {
         if self.is_large() {
             self.close_chunk()?;
         }
-        Ok(())
-    }
-
-    /// Goes on from `state`, which the events do not lead to: after a gap.
-    pub(crate) fn go_on_from(&mut self, state: MachineState) -> Result<(), TraceError> {
-        self.close_chunk()?;
-        self.state = state;
-        self.head.state = self.state.clone();
-        self.encoder.begin(&self.coded, &self.state);
         Ok(())
     }
 

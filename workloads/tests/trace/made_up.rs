@@ -214,7 +214,7 @@ impl Maker<'_> {
             completed: completed as u16,
             interrupted,
             slots: slots.into(),
-            repeat: (begun > 0 && c.byte() % 4 == 0)
+            repeat: (begun > 0 && c.byte().is_multiple_of(4))
                 .then(|| Repeat { slots: repeated, backward: c.yes() }),
             flow: [Flow::Other, Flow::Other, Flow::Call, Flow::Return][c.below(4)],
             stack: match c.byte() % 4 {

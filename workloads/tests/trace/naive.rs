@@ -126,7 +126,7 @@ pub(crate) fn decode(trace: &[u8]) -> Decoded {
     }
 }
 
-fn columns(payload: &[u8]) -> (Vec<Vec<u8>>, Vec<u8>) {
+pub(crate) fn columns(payload: &[u8]) -> (Vec<Vec<u8>>, Vec<u8>) {
     let mut cursor = Cursor(payload);
     let count = cursor.u8();
     let directory: Vec<_> =
