@@ -5,8 +5,8 @@ use crate::trace::{
     AccessKind, Base, Block, BlockId, Flow, Repeat, STACK_POINTER, Shape, Slot, StackEffect,
 };
 use iced_x86::{
-    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, InstructionInfoOptions,
-    Mnemonic, OpAccess, OpKind, Register, UsedMemory,
+    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory,
+    InstructionInfoOptions, Mnemonic, OpAccess, OpKind, Register, UsedMemory,
 };
 
 /// One access that was seen, to be matched with an operand.
@@ -47,7 +47,7 @@ pub struct Analysis {
 
 impl Analysis {
     /// Decodes `block`. Without code bytes, or where they are no valid instruction, nothing is
-    /// known and every slot predicts itself.
+    /// known: every slot predicts itself, and the stack pointer is taken to stay.
     pub fn of(block: &Block) -> Self {
         let mut info = InstructionInfoFactory::new();
         let mut stack = Some(0);
@@ -57,8 +57,7 @@ impl Analysis {
         for (i, &length) in block.lengths.iter().enumerate() {
             let bytes = block.instruction_bytes(i);
             let bits = block.code_size.bits();
-            let instruction =
-                Decoder::with_ip(bits, bytes, address, DecoderOptions::NONE).decode();
+            let instruction = Decoder::with_ip(bits, bytes, address, DecoderOptions::NONE).decode();
             let operands = operands(&instruction, &mut info, stack);
             stack = stack_after(&instruction, &mut info, stack);
             instructions.push(Analysed { operands, flow: flow(&instruction), stack });
@@ -151,14 +150,37 @@ fn flow(instruction: &Instruction) -> Flow {
 
 fn is_string(mnemonic: Mnemonic) -> bool {
     use Mnemonic::{
-        Cmpsb, Cmpsd, Cmpsq, Cmpsw, Insb, Insd, Insw, Lodsb, Lodsd, Lodsq, Lodsw, Movsb, Movsd, Movsq,
-        Movsw, Outsb, Outsd, Outsw, Scasb, Scasd, Scasq, Scasw, Stosb, Stosd, Stosq, Stosw,
+        Cmpsb, Cmpsd, Cmpsq, Cmpsw, Insb, Insd, Insw, Lodsb, Lodsd, Lodsq, Lodsw, Movsb, Movsd,
+        Movsq, Movsw, Outsb, Outsd, Outsw, Scasb, Scasd, Scasq, Scasw, Stosb, Stosd, Stosq, Stosw,
     };
     matches!(
         mnemonic,
-        Movsb | Movsw | Movsd | Movsq | Stosb | Stosw | Stosd | Stosq | Lodsb | Lodsw | Lodsd | Lodsq
-            | Cmpsb | Cmpsw | Cmpsd | Cmpsq | Scasb | Scasw | Scasd | Scasq | Insb | Insw | Insd
-            | Outsb | Outsw | Outsd
+        Movsb
+            | Movsw
+            | Movsd
+            | Movsq
+            | Stosb
+            | Stosw
+            | Stosd
+            | Stosq
+            | Lodsb
+            | Lodsw
+            | Lodsd
+            | Lodsq
+            | Cmpsb
+            | Cmpsw
+            | Cmpsd
+            | Cmpsq
+            | Scasb
+            | Scasw
+            | Scasd
+            | Scasq
+            | Insb
+            | Insw
+            | Insd
+            | Outsb
+            | Outsw
+            | Outsd
     )
 }
 
@@ -186,8 +208,17 @@ fn operands(
 }
 
 fn operand(memory: &UsedMemory, stack: Option<i64>, string: bool) -> Operand {
-    let displacement = memory.displacement() as i64;
     let base = memory.base();
+    let displacement = match memory.address_size() {
+        // Given without a sign in narrower code; where there is no base it has none.
+        iced_x86::CodeSize::Code16 if base != Register::None => {
+            i64::from(memory.displacement() as i16)
+        }
+        iced_x86::CodeSize::Code32 if base != Register::None => {
+            i64::from(memory.displacement() as i32)
+        }
+        _ => memory.displacement() as i64,
+    };
     let (base, displacement) = if string && base != Register::None {
         (Base::Register(base.full_register().number() as u8), 0)
     } else if base == Register::RIP || base == Register::EIP {
@@ -196,7 +227,11 @@ fn operand(memory: &UsedMemory, stack: Option<i64>, string: bool) -> Operand {
         (Base::Own, 0)
     } else if matches!(memory.segment(), Register::FS | Register::GS) {
         let register = if memory.segment() == Register::FS { 16 } else { 17 };
-        if base == Register::None { (Base::Register(register), displacement) } else { (Base::Own, 0) }
+        if base == Register::None {
+            (Base::Register(register), displacement)
+        } else {
+            (Base::Own, 0)
+        }
     } else if base == Register::None {
         // Absolute, which is also how the decoder gives RIP-relative operands.
         (Base::Block, displacement)
@@ -227,15 +262,25 @@ fn stack_after(
     }
     let moved = before?;
     match instruction.mnemonic() {
-        Mnemonic::Leave | Mnemonic::Enter | Mnemonic::Iret | Mnemonic::Iretd | Mnemonic::Iretq
-        | Mnemonic::Sysexit | Mnemonic::Sysexitq | Mnemonic::Vmrun => return None,
+        Mnemonic::Leave
+        | Mnemonic::Enter
+        | Mnemonic::Iret
+        | Mnemonic::Iretd
+        | Mnemonic::Iretq
+        | Mnemonic::Sysexit
+        | Mnemonic::Sysexitq
+        | Mnemonic::Vmrun => return None,
         Mnemonic::Pop if is_stack_pointer(instruction.op0_register()) => return None,
         Mnemonic::Add | Mnemonic::Sub if is_stack_pointer(instruction.op0_register()) => {
-            let immediate = matches!(
-                instruction.op1_kind(),
-                OpKind::Immediate8to64 | OpKind::Immediate32to64 | OpKind::Immediate8to32 | OpKind::Immediate32
-            );
-            let by = instruction.try_immediate(1).ok().filter(|_| immediate)? as i64;
+            let value = instruction.try_immediate(1).ok()?;
+            let by = match instruction.op1_kind() {
+                OpKind::Immediate8to64 | OpKind::Immediate32to64 | OpKind::Immediate8to32 => {
+                    value as i64
+                }
+                OpKind::Immediate32 => i64::from(value as i32),
+                OpKind::Immediate8to16 | OpKind::Immediate16 => i64::from(value as i16),
+                _ => return None,
+            };
             let add = instruction.mnemonic() == Mnemonic::Add;
             return Some(if add { moved.wrapping_add(by) } else { moved.wrapping_sub(by) });
         }
@@ -260,3 +305,6 @@ fn stack_after(
 fn is_stack_pointer(register: Register) -> bool {
     register.full_register() == Register::RSP
 }
+
+#[cfg(test)]
+mod tests;
