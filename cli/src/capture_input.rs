@@ -82,10 +82,8 @@ impl CaptureInput {
 
     /// Number of instructions, where that is known beforehand.
     pub(crate) fn expected_instructions(&self) -> Option<u64> {
-        self.folder
-            .as_ref()
-            .and_then(|(_, manifest)| manifest.instructions)
-            .or_else(|| self.ending().map(|ending| ending.totals.instructions))
+        let of_manifest = || self.folder.as_ref().and_then(|(_, manifest)| manifest.instructions);
+        self.ending().map(|ending| ending.totals.instructions).or_else(of_manifest)
     }
 }
 

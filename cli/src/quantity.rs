@@ -1,6 +1,6 @@
 //! Numbers of instructions on the command line: `5M`, `200k..3M`.
 
-/// A number, with `k`, `M` or `G` for thousands, millions and milliards.
+/// A number, with `k`, `M` or `G` for thousands, millions and billions.
 pub(crate) fn quantity(text: &str) -> Result<u64, String> {
     let expected =
         || format!("`{text}` is not a number of instructions such as 250000, 250k, 5M or 1G");

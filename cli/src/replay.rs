@@ -14,7 +14,7 @@ use strata_symbols::Layer;
 
 /// Replays a capture through caches and TLBs and says who missed what.
 ///
-/// Numbers of instructions may end in k, M or G (thousands, millions, milliards).
+/// Numbers of instructions may end in k, M or G (thousands, millions, billions).
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReplayArgs {
     /// Capture folder, trace file, or - for a trace on standard input

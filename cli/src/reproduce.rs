@@ -35,7 +35,6 @@ pub(crate) struct ReproduceArgs {
 /// If the capture cannot be replayed or the folder not be written.
 pub(crate) fn run(args: ReproduceArgs) -> anyhow::Result<()> {
     let machine = args.machine.load()?;
-    let mut folder = OutputFolder::open(&args.output)?;
     let unpacked = match &args.capture {
         Some(_) => None,
         None => Some(sample::unpack()?),
@@ -48,6 +47,7 @@ pub(crate) fn run(args: ReproduceArgs) -> anyhow::Result<()> {
         },
         (None, None) => unreachable!("without a capture the sample was unpacked"),
     };
+    let mut folder = OutputFolder::open(&args.output)?;
     let replaying = Replaying {
         machine,
         span: Span { from: 0, to: None },

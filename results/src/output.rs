@@ -58,6 +58,19 @@ pub struct OutputFolder {
     old: BTreeSet<String>,
     /// Written under temporary names; they get their own all at once.
     new: Vec<(String, NamedTempFile)>,
+    /// It was made here, and nothing is in it yet.
+    is_new: bool,
+}
+
+impl Drop for OutputFolder {
+    /// An abandoned run leaves no empty folder behind.
+    fn drop(&mut self) {
+        self.new.clear();
+        if self.is_new {
+            // Fails if someone has put something there in the meantime, which is right.
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
 }
 
 impl OutputFolder {
@@ -67,6 +80,7 @@ impl OutputFolder {
     /// [`Error::Unwritable`] for a folder that cannot be made or written, [`Error::List`] for a
     /// list of files that names others.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        let is_new = !path.exists();
         fs::create_dir_all(path).map_err(unwritable(path))?;
         let list = path.join(FILE_LIST);
         let text = match fs::read_to_string(&list) {
@@ -78,9 +92,10 @@ impl OutputFolder {
         if let Some(entry) = old.iter().find(|entry| !is_plain(entry)) {
             return Err(Error::List { path: list, entry: entry.clone() });
         }
-        // Known now rather than after a long replay.
+        let folder = OutputFolder { path: path.to_owned(), old, new: Vec::new(), is_new };
+        // Whether it can be written is known now rather than after a long replay.
         temporary(path, path, &[])?;
-        Ok(OutputFolder { path: path.to_owned(), old, new: Vec::new() })
+        Ok(folder)
     }
 
     /// Adds a file; it appears with [`commit`](Self::commit).
@@ -108,6 +123,7 @@ impl OutputFolder {
         // The list names old and new files until all are in place: a run that is killed in between
         // leaves nothing that the next one would not take for its own.
         self.list(self.old.union(&names))?;
+        self.is_new = false;
         for (name, file) in self.new.drain(..) {
             persist(file, &self.path.join(name))?;
         }
@@ -211,12 +227,14 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_run_leaves_the_folder_as_it_was() {
+    fn an_abandoned_run_leaves_everything_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
-        let mut output = OutputFolder::open(folder.path()).unwrap();
-        output.write("a.txt", b"1").unwrap();
-        drop(output);
-        assert_eq!(names(folder.path()), [""; 0]);
+        for place in [folder.path().to_owned(), folder.path().join("new")] {
+            let mut output = OutputFolder::open(&place).unwrap();
+            output.write("a.txt", b"1").unwrap();
+            drop(output);
+            assert_eq!(names(folder.path()), [""; 0]);
+        }
     }
 
     #[test]

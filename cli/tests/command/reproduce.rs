@@ -63,3 +63,12 @@ fn a_folder_that_cannot_be_made_is_named_before_anything_is_replayed() {
     let said = complaint(strata(["reproduce", text(capture.path()), "-o", text(&inside)]));
     assert!(said.contains("capture.toml/report") && said.contains("-o"), "{said}");
 }
+
+#[test]
+fn a_capture_that_cannot_be_replayed_leaves_no_folder_behind() {
+    let capture = Capture::new();
+    fs::write(capture.trace(), "nothing").unwrap();
+    let report = capture.file("report");
+    complaint(strata(["reproduce", text(capture.path()), "-o", text(&report)]));
+    assert!(!report.exists());
+}
