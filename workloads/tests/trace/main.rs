@@ -9,4 +9,5 @@ mod made_up;
 mod naive;
 mod round_trip;
 mod salvage;
+mod worked_example;
 mod writing;
