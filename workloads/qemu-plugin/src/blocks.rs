@@ -231,8 +231,10 @@ impl Blocks {
     /// True when `notes` are the accesses of the block's usual shape.
     #[inline(always)]
     pub fn is_usual(&self, hot: &Hot, notes: &[u64]) -> bool {
+        // Element by element: most have one or two, for which a call to compare memory is dear.
         let first = hot.first as usize;
-        notes.len() == hot.accesses as usize && self.arena[first..first + notes.len()] == *notes
+        notes.len() == hot.accesses as usize
+            && self.arena[first..first + notes.len()].iter().zip(notes).all(|(a, b)| a == b)
     }
 
     /// Marks `addresses` as those that interrupts and exceptions begin at.

@@ -70,6 +70,12 @@ pub trait Host {
     /// What the emulator's description of an access says.
     fn describe(&self, info: u32) -> Access;
 
+    /// Whether the access in progress, described by `info`, is to registers of an e1000 network card.
+    fn is_network_card(&self, info: u32, address: u64) -> bool;
+
+    /// A device's register by linear address. Only for those that reading does not change.
+    fn device_word(&self, address: u64) -> Option<u32>;
+
     /// CPU time of this thread in nanoseconds.
     fn cpu_time(&self) -> u64;
 

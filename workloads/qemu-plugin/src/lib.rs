@@ -7,6 +7,7 @@
 
 pub mod blocks;
 pub mod cpu;
+pub mod dma;
 pub mod host;
 pub mod interrupts;
 mod landing;

@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, reason = "QEMU finds the two public items by their symbols")]
 
 use crate::blocks::Index;
+use crate::dma;
 use crate::host::{Access, Host, Register};
 use crate::memory::Memory;
 use crate::options::Options;
@@ -14,17 +15,18 @@ use crate::recorder::{Phase, Recorder};
 use crate::session::{Destination, Translated};
 use crate::translate;
 use qemu_plugin_sys::{
-    GArray, GByteArray, qemu_info_t, qemu_plugin_cb_flags, qemu_plugin_get_registers,
+    GArray, GByteArray, qemu_info_t, qemu_plugin_cb_flags, qemu_plugin_get_hwaddr,
+    qemu_plugin_get_registers, qemu_plugin_hwaddr_device_name, qemu_plugin_hwaddr_is_io,
     qemu_plugin_id_t, qemu_plugin_insn, qemu_plugin_insn_data, qemu_plugin_insn_size,
     qemu_plugin_mem_get_value, qemu_plugin_mem_is_store, qemu_plugin_mem_rw,
-    qemu_plugin_mem_size_shift, qemu_plugin_op, qemu_plugin_read_register,
-    qemu_plugin_reg_descriptor, qemu_plugin_register, qemu_plugin_register_atexit_cb,
-    qemu_plugin_register_vcpu_init_cb, qemu_plugin_register_vcpu_insn_exec_cb,
-    qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu, qemu_plugin_register_vcpu_mem_cb,
-    qemu_plugin_register_vcpu_tb_exec_cb, qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu,
-    qemu_plugin_register_vcpu_tb_trans_cb, qemu_plugin_reset, qemu_plugin_scoreboard,
-    qemu_plugin_scoreboard_find, qemu_plugin_tb, qemu_plugin_tb_get_insn, qemu_plugin_tb_n_insns,
-    qemu_plugin_tb_vaddr, qemu_plugin_u64,
+    qemu_plugin_mem_size_shift, qemu_plugin_op, qemu_plugin_read_memory_vaddr,
+    qemu_plugin_read_register, qemu_plugin_reg_descriptor, qemu_plugin_register,
+    qemu_plugin_register_atexit_cb, qemu_plugin_register_vcpu_init_cb,
+    qemu_plugin_register_vcpu_insn_exec_cb, qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu,
+    qemu_plugin_register_vcpu_mem_cb, qemu_plugin_register_vcpu_tb_exec_cb,
+    qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu, qemu_plugin_register_vcpu_tb_trans_cb,
+    qemu_plugin_reset, qemu_plugin_scoreboard, qemu_plugin_scoreboard_find, qemu_plugin_tb,
+    qemu_plugin_tb_get_insn, qemu_plugin_tb_n_insns, qemu_plugin_tb_vaddr, qemu_plugin_u64,
 };
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
@@ -138,6 +140,26 @@ impl Host for Qemu {
             unsafe { (qemu_plugin_mem_is_store(info), qemu_plugin_mem_size_shift(info)) };
         let kind = if store { AccessKind::Write } else { AccessKind::Read };
         Access { kind, bytes: 1 << shift.min(15) }
+    }
+
+    fn is_network_card(&self, info: u32, address: u64) -> bool {
+        // SAFETY: called from the callback of the access that `info` describes; the handle is used
+        // before it returns, and the name lives as long as QEMU does.
+        unsafe {
+            let handle = qemu_plugin_get_hwaddr(info, address);
+            !handle.is_null()
+                && qemu_plugin_hwaddr_is_io(handle)
+                && CStr::from_ptr(qemu_plugin_hwaddr_device_name(handle)).to_bytes()
+                    == dma::REGION.as_bytes()
+        }
+    }
+
+    fn device_word(&self, address: u64) -> Option<u32> {
+        // SAFETY: the buffer is ours and large enough once QEMU has filled it.
+        unsafe {
+            let read = qemu_plugin_read_memory_vaddr(address, self.buffer, 4);
+            read.then(|| (*self.buffer).data.cast::<u32>().read_unaligned())
+        }
     }
 
     fn cpu_time(&self) -> u64 {

@@ -8,6 +8,7 @@
 
 use crate::blocks::{Blocks, Index, NONE, instruction_of, note};
 use crate::cpu::Cpu;
+use crate::dma::{self, NetworkCard};
 use crate::host::{Host, Register};
 use crate::options::XenLayout;
 use crate::output::Output;
@@ -58,6 +59,8 @@ pub struct Counts {
     pub unmapped: u64,
     /// Interrupts and exceptions.
     pub interrupts: u64,
+    /// Reads and writes of memory by the network card.
+    pub dma: u64,
     /// Accesses to VMCBs, which are by physical address and therefore not in the stream.
     pub physical: u64,
 }
@@ -106,6 +109,7 @@ pub struct Recorder<H: Host> {
     pub(crate) counts: Counts,
     pub(crate) limit: u64,
     pub(crate) moved: FxHashMap<(Index, u64), Index>,
+    pub(crate) card: NetworkCard,
     pub(crate) verifier: Option<Verifier>,
     pub(crate) session: Session,
 }
@@ -133,6 +137,7 @@ impl<H: Host> Recorder<H> {
             counts: Counts::default(),
             limit: if limit == 0 { u64::MAX } else { limit },
             moved: FxHashMap::default(),
+            card: NetworkCard::default(),
             verifier: verify.then(Verifier::default),
             session: Session::default(),
         }
@@ -201,7 +206,7 @@ impl<H: Host> Recorder<H> {
         self.batch.addresses.push(address);
         // 16 bytes are the most that one access has.
         if !self.now.told.has(address, store) || address & 0xfff > 0xff0 {
-            self.touch(info, address, store);
+            self.touch(instruction as u16, info, address, store);
         }
         if store
             && let Some(watched) = self.now.watched
@@ -216,16 +221,34 @@ impl<H: Host> Recorder<H> {
         self.counts.physical += u64::from(self.open != NONE);
     }
 
-    /// An access to a page not told yet, or near the end of one.
+    /// An access to a page not told yet, to a device, or near the end of a page.
     #[cold]
-    fn touch(&mut self, info: u32, address: u64, store: bool) {
+    fn touch(&mut self, instruction: u16, info: u32, address: u64, store: bool) {
         if !self.now.told.has(address, store) {
-            self.tell(address, store);
+            let frame = self.tell(address, store);
+            if self.host.memory().is_device(frame.into()) {
+                self.touch_device(instruction, info, address, store);
+            }
         }
         let last = address.wrapping_add(u64::from(self.host.describe(info).bytes).max(1) - 1);
         if (last ^ address) >> 12 != 0 && !self.now.told.has(last, store) {
             self.tell(last, store);
         }
+    }
+
+    fn touch_device(&mut self, instruction: u16, info: u32, address: u64, store: bool) {
+        if !self.host.is_network_card(info, address) {
+            return;
+        }
+        let memory = self.host.memory();
+        let Some(physical) = self.now.paging.physical(memory, address) else { return };
+        // The registers lie together, so that one tells where the others are.
+        let register =
+            |offset| self.host.device_word(dma::register_beside(address, physical, offset));
+        let events = self.card.accessed(memory, physical, store, register);
+        self.counts.dma += events.len() as u64;
+        self.attention |= !events.is_empty();
+        self.pending.extend(events.into_iter().map(|event| (instruction, Pending::Plain(event))));
     }
 
     /// An access by another block than the one executing: the emulator runs an instruction that
@@ -260,7 +283,7 @@ impl<H: Host> Recorder<H> {
         self.counts.reassigned += 1;
         self.notes.push(note(u32::from(instruction), info));
         self.batch.addresses.push(address);
-        self.touch(info, address, store);
+        self.touch(instruction, info, address, store);
     }
 
     /// Xen stored who runs.
@@ -299,7 +322,10 @@ impl<H: Host> Recorder<H> {
         if let Some(id) = self.pages.tell(space, address, walked, device, &mut self.batch.new) {
             self.batch.event(Event::Translation(id));
         }
-        self.now.told.remember(address, frame, stored);
+        // Each access to a device is looked at.
+        if !device {
+            self.now.told.remember(address, frame, stored);
+        }
         u32::try_from(frame).unwrap_or(NO_FRAME)
     }
 

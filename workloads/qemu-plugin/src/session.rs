@@ -280,7 +280,11 @@ impl<H: Host> Recorder<H> {
                 "{} accesses re-assigned after device retranslation, {} unmatched",
                 counts.reassigned, counts.unmatched
             ),
-            format!("{blocks} blocks, {shapes} shapes, {} interrupts", counts.interrupts),
+            format!(
+                "{blocks} blocks, {shapes} shapes, {} interrupts, {} accesses of the network card \
+                 to memory",
+                counts.interrupts, counts.dma
+            ),
             format!(
                 "{} transfers unexplained, {} accesses to unmapped pages, {} shapes with an access \
                  that no operand accounts for, {} executions at another address than translated",

@@ -1,7 +1,7 @@
 //! Instructions with a meaning of their own, Xen, nested guests.
 
 use super::machine::{
-    JUMP, LOAD, Machine, NOP, PRESENT, RET, TASK, USER, WRITABLE, handler, load, store,
+    CARD, JUMP, LOAD, Machine, NOP, PRESENT, RET, TASK, USER, WRITABLE, handler, load, store,
 };
 use crate::host::{RAX, RCX, RDI, RDX, RSI, RSP, Register};
 use crate::options::XenLayout;
@@ -215,4 +215,23 @@ fn a_nested_guest_has_an_entry_and_an_exit() {
     let shapes = machine.finish();
     assert_eq!((shapes[1].completed, shapes[1].interrupted), (1, true), "left in the load");
     assert_eq!(machine.recorder.counts.unexplained, 0);
+}
+
+#[test]
+fn a_ring_of_the_doorbell_tells_what_the_card_fetched() {
+    let mut machine = Machine::new();
+    let a = machine.block(0x1000, &[&[0x89, 0x07], JUMP]);
+    for page in 0..32 {
+        machine.map(CARD + (page << 12), (0xfeb8_0000 + (page << 12)) | PRESENT | WRITABLE);
+    }
+    machine.memory().store(0x5000, 0x6000);
+    machine.memory().store(0x5008, 1514);
+    for head in [0, 1] {
+        let registers = [(0x3800, 0x5000), (0x3808, 256), (0x3810, head)];
+        machine.recorder.host.card.borrow_mut().extend(registers);
+        machine.run(a, &[store(0, 4, CARD + 0x3818)]);
+    }
+    machine.finish();
+    let fetched = |address, bytes| Event::Dma { address, bytes, write: false };
+    assert_eq!(machine.events(), [(2, fetched(0x5000, 16)), (2, fetched(0x6000, 1514))]);
 }

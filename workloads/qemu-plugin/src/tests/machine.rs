@@ -20,6 +20,8 @@ pub(crate) const USER: u64 = 4;
 pub(crate) const IDT: u64 = 0x8_0000;
 /// Where its task state segment is.
 pub(crate) const TASK: u64 = 0x8_2000;
+/// Where the registers of a network card are mapped.
+pub(crate) const CARD: u64 = 0x12_0000;
 /// Handler of vector `v`: 0x9_0000 + 64 v.
 pub(crate) fn handler(vector: u64) -> u64 {
     0x9_0000 + 64 * vector
@@ -29,6 +31,8 @@ pub(crate) struct Fake {
     pub(crate) memory: Memory,
     pub(crate) registers: RefCell<HashMap<Register, u64>>,
     begun: RefCell<HashMap<u32, u64>>,
+    /// Registers of a network card by offset, mapped at [`CARD`].
+    pub(crate) card: RefCell<HashMap<u64, u32>>,
     pub(crate) stops: Cell<u32>,
     pub(crate) said: RefCell<Vec<String>>,
 }
@@ -53,6 +57,14 @@ impl Host for Fake {
     fn describe(&self, info: u32) -> Access {
         let kind = if info & STORE != 0 { AccessKind::Write } else { AccessKind::Read };
         Access { kind, bytes: info as u16 & 0xff }
+    }
+
+    fn is_network_card(&self, _: u32, address: u64) -> bool {
+        address >> 17 == CARD >> 17
+    }
+
+    fn device_word(&self, address: u64) -> Option<u32> {
+        Some(self.card.borrow().get(&(address - CARD)).copied().unwrap_or(0))
     }
 
     fn cpu_time(&self) -> u64 {
@@ -115,6 +127,7 @@ impl Machine {
             memory,
             registers: RefCell::default(),
             begun: RefCell::default(),
+            card: RefCell::default(),
             stops: Cell::new(0),
             said: RefCell::default(),
         };
