@@ -4,6 +4,7 @@
 
 mod capture;
 mod capture_input;
+mod check;
 mod failure;
 mod info;
 mod machine_args;
@@ -14,6 +15,7 @@ mod replaying;
 mod reproduce;
 mod sample;
 mod talk;
+mod trim;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -35,7 +37,9 @@ enum Command {
     Reproduce(reproduce::ReproduceArgs),
     Capture(capture::CaptureArgs),
     Info(info::InfoArgs),
+    Check(check::CheckArgs),
     Replay(replay::ReplayArgs),
+    Trim(trim::TrimArgs),
 }
 
 fn main() -> ExitCode {
@@ -43,7 +47,9 @@ fn main() -> ExitCode {
         Command::Reproduce(args) => reproduce::run(args),
         Command::Capture(args) => capture::run(args),
         Command::Info(args) => info::run(args),
+        Command::Check(args) => check::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Trim(args) => trim::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,7 +8,7 @@ use crate::replaying::Replaying;
 use crate::sample;
 use crate::talk::TalkArgs;
 use std::path::PathBuf;
-use strata_results::{By, Figure, OutputFolder, ProfileReport, Selection, SortKey};
+use strata_results::{By, Figure, OutputFolder, ProfileReport, Selection, SortKey, layer_figure};
 
 /// Replays the bundled capture and writes every table.
 ///
@@ -60,6 +60,8 @@ pub(crate) fn run(args: ReproduceArgs) -> anyhow::Result<()> {
     let summary = report.to_summary();
     folder.write("summary.txt", summary.as_bytes())?;
     write_tables(&report, &mut folder)?;
+    let figure = layer_figure(&report.profile, "Who runs, and who misses: share of each layer")?;
+    folder.write("layers.svg", figure.as_bytes())?;
     let files = folder.commit()?;
     print(&summary)?;
     args.talk.note(&format!("{} files in {}/", files.len(), args.output.display()));

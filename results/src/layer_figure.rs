@@ -1,5 +1,6 @@
 //! A picture of a profile: which layer has what share of instructions and misses.
 
+use crate::error::Error;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::collections::BTreeMap;
@@ -44,13 +45,14 @@ const METRICS: [Metric; 6] = [
 ///
 /// # Errors
 /// Fails if the drawing library does, which it has no reason to.
-pub fn layer_figure(profile: &Profile, title: &str) -> Result<String, String> {
+pub fn layer_figure(profile: &Profile, title: &str) -> Result<String, Error> {
     let mut layers: BTreeMap<Layer, Counters> = BTreeMap::new();
     for row in &profile.rows {
         *layers.entry(row.function.layer).or_default() += &row.counters;
     }
     let mut svg = String::new();
-    draw(&mut svg, &layers, &profile.total, title).map_err(|e| e.to_string())?;
+    draw(&mut svg, &layers, &profile.total, title)
+        .map_err(|error| Error::Format { format: "SVG", message: error.to_string() })?;
     Ok(svg)
 }
 
@@ -107,4 +109,25 @@ fn draw(
 fn is_dark(colour: RGBColor) -> bool {
     let RGBColor(r, g, b) = colour;
     299 * u32::from(r) + 587 * u32::from(g) + 114 * u32::from(b) < 135_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_is_written_on_blue_and_black_on_yellow() {
+        assert!(is_dark(COLOURS[0]) && !is_dark(COLOURS[1]));
+    }
+
+    #[test]
+    fn every_layer_and_metric_is_named_and_shares_are_those_of_the_counts() {
+        let counters = |instructions| Counters { instructions, ..Counters::default() };
+        let layers = [(Layer::Hypervisor, counters(30)), (Layer::Idle, counters(70))].into();
+        let mut svg = String::new();
+        draw(&mut svg, &layers, &counters(100), "a title").unwrap();
+        for text in ["a title", "hypervisor", "idle", "DTLB misses", "30 %", "70 %"] {
+            assert!(svg.contains(text), "no {text} in {svg}");
+        }
+    }
 }

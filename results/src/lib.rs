@@ -21,7 +21,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod check_result;
 mod error;
+mod layer_figure;
 mod numbers;
 mod output;
 mod profile_csv;
@@ -37,7 +39,9 @@ mod text_table;
 mod trace_info;
 mod trace_survey;
 
+pub use check_result::{CheckResult, salvage_text};
 pub use error::Error;
+pub use layer_figure::layer_figure;
 pub use output::{FILE_LIST, OutputFolder, check_writable, write_file};
 pub use profile_report::ProfileReport;
 pub use profile_table::{Group, Named, Others, ProfileTable};
