@@ -37,15 +37,29 @@ impl TalkArgs {
 
     /// A bar over instructions, drawn on a terminal only; of unknown length it counts.
     pub(crate) fn progress(self, what: &'static str, instructions: Option<u64>) -> ProgressBar {
+        let template = "{msg} {wide_bar} {human_pos} of {human_len} instructions, {eta} left";
+        self.bar(what, instructions, template, "{spinner} {msg} {human_pos} instructions")
+    }
+
+    /// The same over bytes.
+    pub(crate) fn progress_in_bytes(self, what: &'static str, bytes: Option<u64>) -> ProgressBar {
+        let template = "{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left";
+        self.bar(what, bytes, template, "{spinner} {msg} {bytes}")
+    }
+
+    fn bar(
+        self,
+        what: &'static str,
+        length: Option<u64>,
+        with_length: &str,
+        without: &str,
+    ) -> ProgressBar {
         if !self.shows_progress() {
             return ProgressBar::hidden();
         }
-        let (bar, template) = match instructions {
-            Some(length) => (
-                ProgressBar::new(length),
-                "{msg} {wide_bar} {human_pos} of {human_len} instructions, {eta} left",
-            ),
-            None => (ProgressBar::new_spinner(), "{spinner} {msg} {human_pos} instructions"),
+        let (bar, template) = match length {
+            Some(length) => (ProgressBar::new(length), with_length),
+            None => (ProgressBar::new_spinner(), without),
         };
         bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         let style =

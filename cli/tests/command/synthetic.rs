@@ -73,11 +73,20 @@ pub(crate) struct Capture {
 
 impl Capture {
     pub(crate) fn new() -> Self {
+        Self::with_code(code_of)
+    }
+
+    /// One whose instructions have other lengths than their bytes decode to.
+    pub(crate) fn unsound() -> Self {
+        Self::with_code(|lengths| vec![0x90; lengths.iter().map(|&l| usize::from(l)).sum()])
+    }
+
+    fn with_code(code: fn(&[u8]) -> Vec<u8>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         fs::create_dir(path.join("symbols")).unwrap();
         fs::write(path.join("capture.toml"), MANIFEST).unwrap();
-        fs::write(path.join("trace.strata"), trace()).unwrap();
+        fs::write(path.join("trace.strata"), trace(code)).unwrap();
         let xen = "0xffff82d040201190 T lstar_enter\n0xffff82d0402012e0 T cstar_enter\n";
         fs::write(path.join("symbols/xen.map"), xen).unwrap();
         let dom0 =
@@ -102,7 +111,24 @@ impl Capture {
     }
 }
 
-fn trace() -> Vec<u8> {
+/// No-operations of these lengths; a lone one of 3 bytes is `rep movsq`.
+fn code_of(lengths: &[u8]) -> Vec<u8> {
+    if lengths == [3] {
+        return vec![0xf3, 0x48, 0xa5];
+    }
+    let nop = |&length: &u8| -> &[u8] {
+        match length {
+            2 => &[0x66, 0x90],
+            3 => &[0x0f, 0x1f, 0x00],
+            4 => &[0x0f, 0x1f, 0x40, 0x00],
+            5 => &[0x0f, 0x1f, 0x44, 0x00, 0x00],
+            other => panic!("no instruction of {other} bytes is needed"),
+        }
+    };
+    lengths.iter().flat_map(nop).copied().collect()
+}
+
+fn trace(code: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let options = WriterOptions {
         description: "made by a test".into(),
         chunk_instructions: 2000,
@@ -110,7 +136,7 @@ fn trace() -> Vec<u8> {
         ..WriterOptions::default()
     };
     let mut writer = TraceWriter::create(Vec::new(), options).unwrap();
-    let mut first = Batch { new: definitions(), ..Batch::default() };
+    let mut first = Batch { new: definitions(code), ..Batch::default() };
     for id in 0..first.new.translations.len() {
         first.event(Event::Translation(TranslationId(id as u32)));
     }
@@ -136,14 +162,14 @@ fn vcpu(domain: u16) -> Vcpu {
     Vcpu { pointer: 0xffff_8300_0000_1000 + u64::from(domain), domain, number: 0 }
 }
 
-fn definitions() -> Definitions {
+fn definitions(code: fn(&[u8]) -> Vec<u8>) -> Definitions {
     let block = |address, privilege, lengths: &[u8]| Block {
         address,
         code_size: CodeSize::Bits64,
         privilege,
         space: None,
         lengths: lengths.into(),
-        code: vec![0x90; lengths.iter().map(|&length| usize::from(length)).sum()].into(),
+        code: code(lengths).into(),
     };
     let slot =
         |instruction, kind| Slot { instruction, kind, bytes: 8, base: Base::Own, displacement: 0 };
