@@ -1,6 +1,5 @@
 //! `strata capture`: boots the real workload under QEMU and records it.
 
-use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,13 +7,15 @@ use anyhow::Context;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use strata_workloads::capture::{self, Progress, Request, Scenario};
 
+use crate::talk::TalkArgs;
+
 /// Boots Xen, dom0 and a guest under QEMU, records a transfer and makes a capture folder.
 ///
 /// xen-net-tx sends from the guest through dom0's network driver to a server on this machine;
 /// xen-net-rx receives over the same path; xen-net-local sends to a server in dom0, and two
 /// captures of it are identical to the byte.
 #[derive(Debug, clap::Args)]
-pub struct CaptureArgs {
+pub(crate) struct CaptureArgs {
     /// xen-net-tx, xen-net-rx or xen-net-local
     scenario: Scenario,
     /// Capture folder to make
@@ -53,9 +54,8 @@ pub struct CaptureArgs {
     /// Keep also what the hypervisor and its tools logged
     #[arg(long)]
     keep_logs: bool,
-    /// Say nothing but errors
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    talk: TalkArgs,
 }
 
 /// Runs the subcommand.
@@ -63,7 +63,7 @@ pub struct CaptureArgs {
 /// # Errors
 ///
 /// If the capture could not be made.
-pub fn run(args: CaptureArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: CaptureArgs) -> anyhow::Result<()> {
     let cache = args
         .cache
         .or_else(capture::default_cache)
@@ -84,66 +84,49 @@ pub fn run(args: CaptureArgs) -> anyhow::Result<()> {
         keep_logs: args.keep_logs,
         command_line: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
     };
-    let mut talk = Talk::new(args.quiet);
-    let made = capture::run(&request, &mut talk);
-    talk.bar.finish_and_clear();
+    let mut telling = Telling::new(args.talk);
+    let made = capture::run(&request, &mut telling);
+    telling.bar.finish_and_clear();
     let manifest = made?;
-    if !args.quiet {
-        let instructions = manifest
-            .instructions
-            .map_or_else(String::new, |count| format!(": {} instructions", HumanCount(count)));
-        eprintln!("{}{instructions}", request.out.display());
-        for line in &manifest.result {
-            eprintln!("  {line}");
-        }
+    let instructions = manifest
+        .instructions
+        .map_or_else(String::new, |count| format!(": {} instructions", HumanCount(count)));
+    args.talk.note(&format!("{}{instructions}", request.out.display()));
+    for line in &manifest.result {
+        args.talk.note(&format!("  {line}"));
     }
     Ok(())
 }
 
-/// Stage lines on standard error, and below them on a terminal a line that moves.
-struct Talk {
+/// Stage lines on standard error; on a terminal the current stage is a line that moves.
+struct Telling {
     bar: ProgressBar,
-    quiet: bool,
+    talk: TalkArgs,
 }
 
-impl Talk {
-    fn new(quiet: bool) -> Talk {
-        let bar = if quiet || !stderr().is_terminal() {
-            ProgressBar::hidden()
-        } else {
+impl Telling {
+    fn new(talk: TalkArgs) -> Telling {
+        let bar = talk.progress("", None);
+        if talk.shows_progress() {
             let style = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner());
-            let bar = ProgressBar::new_spinner().with_style(style);
+            bar.set_style(style);
             bar.enable_steady_tick(Duration::from_millis(120));
-            bar
-        };
-        Talk { bar, quiet }
-    }
-
-    fn line(&self, text: &str) {
-        if self.bar.is_hidden() {
-            eprintln!("{text}");
-        } else {
-            self.bar.println(text);
         }
+        Telling { bar, talk }
     }
 }
 
-impl Progress for Talk {
+impl Progress for Telling {
     fn stage(&mut self, what: &str) {
-        if self.quiet {
-            return;
-        }
         self.bar.set_message(what.to_owned());
-        if self.bar.is_hidden() {
-            self.line(what);
+        if !self.talk.shows_progress() {
+            self.talk.note(what);
         }
     }
 
     fn note(&mut self, what: &str) {
-        if !self.quiet {
-            self.line(&format!("  {what}"));
-        }
+        self.bar.suspend(|| self.talk.note(&format!("  {what}")));
     }
 
     fn recorded(&mut self, instructions: u64, bytes: u64) {

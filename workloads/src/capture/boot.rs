@@ -4,12 +4,14 @@
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use tempfile::TempPath;
+
 use super::archive::Archive;
-use super::emulator::{Emulator, Event};
+use super::emulator::{Emulator, Event, ending_with_us};
 use super::error::FileContext;
 use super::images::Images;
 use super::recorder;
@@ -163,7 +165,6 @@ impl Boot<'_> {
         let instructions = self.stages(&mut emulator, &collected, ram, progress)?;
         drop(server);
 
-        remove_if_there(&image)?;
         let bytes = fs::read(&collected).on("read", &collected)?;
         remove_if_there(&collected)?;
         let whole = self.folder.join("trace.strata");
@@ -285,7 +286,12 @@ impl Boot<'_> {
 
     /// dom0's image with this capture's settings appended; the kernel unpacks one archive after
     /// the other.
-    fn dom0_image(&self, port: u16, command: &str, warm_up: &str) -> Result<PathBuf, CaptureError> {
+    fn dom0_image(
+        &self,
+        port: u16,
+        command: &str,
+        warm_up: &str,
+    ) -> Result<TempPath, CaptureError> {
         let scenario = self.request.scenario;
         let facts = &self.images.facts;
         let mut guest = Archive::default();
@@ -321,7 +327,9 @@ impl Boot<'_> {
                 ("SERVER", if scenario.uses_host() { "host" } else { "dom0" }),
             ]),
         );
-        let image = self.folder.join("dom0.cpio");
+        // Removed when the boot is over, whatever came of it.
+        let image = TempPath::try_from_path(self.folder.join("dom0.cpio"))
+            .on("place the image in", self.folder)?;
         fs::copy(self.images.file("dom0.cpio"), &image).on("write", &image)?;
         let mut file = fs::OpenOptions::new().append(true).open(&image).on("open", &image)?;
         file.write_all(&dom0.to_bytes()).on("write", &image)?;
@@ -369,8 +377,9 @@ impl HostServer {
             .on("find a free port on", local)?
             .port();
         let log = folder.join("logs/iperf3-server.log");
-        let child = Command::new("iperf3")
-            .args(["-s", "-B", "127.0.0.1", "-p", &port.to_string(), "--forceflush"])
+        let mut server = Command::new("iperf3");
+        server.args(["-s", "-B", "127.0.0.1", "-p", &port.to_string(), "--forceflush"]);
+        let child = ending_with_us(&server)
             .stdin(Stdio::null())
             .stdout(fs::File::create(&log).on("create", &log)?)
             .stderr(Stdio::null())

@@ -14,6 +14,7 @@ use super::CaptureError;
 use super::error::FileContext;
 use super::program::{last_lines, shown};
 use super::recorder::Said;
+use super::tools::is_on_path;
 
 /// How often the console log is looked at.
 const POLL: Duration = Duration::from_millis(50);
@@ -79,10 +80,11 @@ impl Emulator {
     /// # Errors
     ///
     /// If it does not start or the logs cannot be written.
-    pub(super) fn start(mut command: Command, logs: &Path) -> Result<Emulator, CaptureError> {
+    pub(super) fn start(command: Command, logs: &Path) -> Result<Emulator, CaptureError> {
         let error_log = logs.join("emulator.log");
         let mut log = fs::File::create(&error_log).on("create", &error_log)?;
         writeln!(log, "{}", shown(&command)).on("write", &error_log)?;
+        let mut command = ending_with_us(&command);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -255,10 +257,12 @@ impl Emulator {
             self.hear(&line)?;
         }
         for line in self.console.new_lines()? {
-            if let Some(fatal) = FATAL.iter().find(|fatal| line.contains(**fatal)) {
+            if FATAL.iter().any(|fatal| line.contains(fatal)) {
                 // The lines that explain it follow.
                 thread::sleep(Duration::from_secs(2));
-                return Err(self.failed(&format!("a guest or the hypervisor died ({fatal})")));
+                return Err(
+                    self.failed(&format!("a guest or the hypervisor died ({})", line.trim()))
+                );
             }
             if let Some((_, said)) = line.split_once("strata: ") {
                 let said = said.trim_end();
@@ -286,6 +290,25 @@ impl Emulator {
         }
         Ok(())
     }
+}
+
+/// The same command, ended by the system when this program is: a guest never ends by itself.
+/// `setpriv` is part of util-linux, which any Debian has; elsewhere the command runs as it is.
+pub(super) fn ending_with_us(command: &Command) -> Command {
+    let mut wrapped = if is_on_path("setpriv") {
+        let mut wrapped = Command::new("setpriv");
+        wrapped.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program());
+        wrapped
+    } else {
+        Command::new(command.get_program())
+    };
+    wrapped.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            wrapped.env(name, value);
+        }
+    }
+    wrapped
 }
 
 impl Drop for Emulator {

@@ -46,7 +46,8 @@ pub(super) fn check(scenario: Scenario) -> Result<String, CaptureError> {
     if missing.is_empty() { Ok(qemu) } else { Err(CaptureError::Tools(missing)) }
 }
 
-fn is_on_path(program: &str) -> bool {
+/// Whether a program can be started by its name.
+pub(super) fn is_on_path(program: &str) -> bool {
     env::var_os("PATH")
         .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
