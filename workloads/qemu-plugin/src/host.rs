@@ -70,6 +70,9 @@ pub trait Host {
     /// What the emulator's description of an access says.
     fn describe(&self, info: u32) -> Access;
 
+    /// Physical address of the access in progress, as the emulator found it.
+    fn physical(&self, info: u32, address: u64) -> Option<u64>;
+
     /// Whether the access in progress, described by `info`, is to registers of an e1000 network card.
     fn is_network_card(&self, info: u32, address: u64) -> bool;
 

@@ -25,7 +25,7 @@ use strata_workloads::trace::{Batch, Event, Space};
 const BATCH_EXECUTIONS: usize = 16 << 10;
 /// Addresses after which it does, however few the executions.
 const BATCH_ADDRESSES: usize = 128 << 10;
-/// What [`Recorder::frame_of`] gives when there is no frame; no block is ever found to be there.
+/// The frame of an address that has none; no block is ever found to be there.
 pub const NO_FRAME: u32 = u32::MAX;
 
 /// What the recorder is doing.
@@ -388,6 +388,23 @@ impl<H: Host> Recorder<H> {
             let last = self.batch.shapes.last();
             let before = format!("{} instructions, after shape {last:?}", block.instructions());
             verifier.compare(&self.host, self.blocks.hot(self.open), block, &before);
+        }
+    }
+
+    /// Compares the translation that holds with the emulator's, right after
+    /// [`access`](Self::access).
+    pub fn verify_access(&mut self, info: u32, address: u64) {
+        if self.open == NONE {
+            return;
+        }
+        let found = self.host.physical(info, address);
+        let told = self
+            .now
+            .space
+            .and_then(|space| self.pages.holding(space, address))
+            .map(|translation| translation.physical(address));
+        if let Some(verifier) = &mut self.verifier {
+            verifier.compare_access(address, told, found);
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Verifier {
     address: u64,
     space: u64,
     privilege: u64,
+    accesses: u64,
+    translations: u64,
     examples: Vec<String>,
 }
 
@@ -59,6 +61,17 @@ impl Verifier {
     /// The batch, all of which was read, is handed over.
     pub fn batch_ends(&mut self) {
         (self.shapes, self.events, self.defined) = (0, 0, 0);
+    }
+
+    /// Compares the physical address of an access as told and as found by the emulator.
+    pub fn compare_access(&mut self, address: u64, told: Option<u64>, found: Option<u64>) {
+        self.accesses += 1;
+        if told != found {
+            self.translations += 1;
+            if self.examples.len() < EXAMPLES {
+                self.examples.push(format!("{address:#x} is at {found:x?} but told at {told:x?}"));
+            }
+        }
     }
 
     /// Compares, at the beginning of a block.
@@ -110,8 +123,15 @@ impl fmt::Display for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "verified at {} blocks: mismatches of RSP {}, RIP {}, CR3 {}, CPL {}",
-            self.blocks, self.stack, self.address, self.space, self.privilege
+            "verified at {} blocks: mismatches of RSP {}, RIP {}, CR3 {}, CPL {}; at {} accesses: \
+             mismatches of the physical address {}",
+            self.blocks,
+            self.stack,
+            self.address,
+            self.space,
+            self.privilege,
+            self.accesses,
+            self.translations
         )?;
         self.examples.iter().try_for_each(|example| write!(f, "\n  {example}"))
     }

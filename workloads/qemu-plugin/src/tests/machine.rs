@@ -59,6 +59,11 @@ impl Host for Fake {
         Access { kind, bytes: info as u16 & 0xff }
     }
 
+    fn physical(&self, _: u32, address: u64) -> Option<u64> {
+        let entry = self.memory.u64(TABLES[2] + (address >> 12) * 8)?;
+        Some(entry & 0xf_ffff_f000 | address & 0xfff)
+    }
+
     fn is_network_card(&self, _: u32, address: u64) -> bool {
         address >> 17 == CARD >> 17
     }

@@ -6,4 +6,5 @@ mod flow;
 mod machine;
 mod pages;
 mod repeats;
+mod verification;
 mod writing;
