@@ -1,7 +1,7 @@
 //! Address spaces, walks and translations: numbered when first met, compared with what holds.
 
 use crate::memory::Memory;
-use crate::walk::{Paging, Walked};
+use crate::walk::{Paging, Tables, Walked};
 use rustc_hash::FxHashMap;
 use strata_workloads::trace::{
     Definitions, PageSize, Space, SpaceId, Translation, TranslationId, Walk, WalkId,
@@ -13,7 +13,7 @@ use strata_workloads::trace::{
 #[derive(Debug, Default)]
 pub struct Pages {
     spaces: FxHashMap<Space, SpaceId>,
-    walks: FxHashMap<Vec<u64>, WalkId>,
+    walks: FxHashMap<Tables, WalkId>,
     held: FxHashMap<(SpaceId, u64, PageSize), (TranslationId, Translation)>,
     /// Page sizes met in each space, one bit each.
     sizes: Vec<u8>,
@@ -46,7 +46,7 @@ impl Pages {
         flags.device = device;
         let known = self.walks.len() as u32;
         let walk = *self.walks.entry(walked.tables).or_insert_with_key(|tables| {
-            new.walks.push(Walk { tables: tables.clone() });
+            new.walks.push(Walk { tables: tables.to_vec() });
             WalkId(known)
         });
         let translation = Translation {
@@ -121,7 +121,13 @@ mod tests {
     fn walked(frame: u64, size: PageSize, writable: bool) -> Walked {
         let flags = PageFlags { writable, ..PageFlags::default() };
         let physical = frame << 12;
-        Walked { physical, guest_physical: physical, size, flags, tables: vec![1, 2, 3, 4] }
+        Walked {
+            physical,
+            guest_physical: physical,
+            size,
+            flags,
+            tables: Tables::from(&[1, 2, 3, 4][..]),
+        }
     }
 
     #[test]

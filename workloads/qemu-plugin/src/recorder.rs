@@ -17,6 +17,7 @@ use crate::pending::Pending;
 use crate::session::Session;
 use crate::verify::Verifier;
 use crate::walk::Paging;
+use crate::xen;
 use rustc_hash::FxHashMap;
 use strata_workloads::code::Observed;
 use strata_workloads::trace::{Batch, Event, Space};
@@ -382,6 +383,11 @@ impl<H: Host> Recorder<H> {
         }
         let Some(verifier) = &mut self.verifier else { return };
         verifier.catch_up(&self.batch);
+        if let (Some(layout), Some(watched)) = (&self.xen, self.now.watched) {
+            let vcpu = |at| xen::vcpu(self.host.memory(), &self.now.paging, layout, at);
+            verifier.compare_vcpu(self.now.current, vcpu(watched.current));
+            verifier.compare_vcpu(self.now.loaded, vcpu(watched.loaded));
+        }
         // A `rep` that goes on has not told yet what it does.
         if self.repeating.is_none() {
             let block = &self.blocks.cold(self.open).block;

@@ -3,7 +3,7 @@
 use crate::blocks::Hot;
 use crate::host::{Host, RSP, Register};
 use std::fmt;
-use strata_workloads::trace::{Batch, Block, MachineState, StackEffect};
+use strata_workloads::trace::{Batch, Block, MachineState, StackEffect, Vcpu};
 
 /// Reads the stream as it is made.
 #[derive(Debug, Default)]
@@ -21,6 +21,7 @@ pub struct Verifier {
     privilege: u64,
     accesses: u64,
     translations: u64,
+    vcpus: u64,
     examples: Vec<String>,
 }
 
@@ -74,6 +75,16 @@ impl Verifier {
         }
     }
 
+    /// Compares the vCPU that Xen's memory names with the one that the stream does.
+    pub fn compare_vcpu(&mut self, told: Vcpu, found: Option<Vcpu>) {
+        if found.is_some_and(|found| found != told) {
+            self.vcpus += 1;
+            if self.examples.len() < EXAMPLES {
+                self.examples.push(format!("{found:x?} runs but {told:x?} in the stream"));
+            }
+        }
+    }
+
     /// Compares, at the beginning of a block.
     pub fn compare<H: Host>(&mut self, host: &H, hot: &Hot, block: &Block, before: &str) {
         self.blocks += 1;
@@ -123,13 +134,14 @@ impl fmt::Display for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "verified at {} blocks: mismatches of RSP {}, RIP {}, CR3 {}, CPL {}; at {} accesses: \
+            "verified at {} blocks: mismatches of RSP {}, RIP {}, CR3 {}, CPL {}, vCPU {}; at {} accesses: \
              mismatches of the physical address {}",
             self.blocks,
             self.stack,
             self.address,
             self.space,
             self.privilege,
+            self.vcpus,
             self.accesses,
             self.translations
         )?;

@@ -44,8 +44,40 @@ enum Format {
     Long { levels: u32 },
 }
 
+/// Frames of the tables that a walk went through, root first. Held in place: there is a walk for
+/// each page after each flush.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tables {
+    frames: [u64; 5],
+    levels: u8,
+}
+
+impl Tables {
+    fn push(&mut self, frame: u64) {
+        self.frames[usize::from(self.levels)] = frame;
+        self.levels += 1;
+    }
+}
+
+impl std::ops::Deref for Tables {
+    type Target = [u64];
+
+    fn deref(&self) -> &[u64] {
+        &self.frames[..usize::from(self.levels)]
+    }
+}
+
+impl From<&[u64]> for Tables {
+    /// The first five of `frames`: no walk has more.
+    fn from(frames: &[u64]) -> Self {
+        let mut tables = Tables::default();
+        frames.iter().take(5).for_each(|&frame| tables.push(frame));
+        tables
+    }
+}
+
 /// The end of a walk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Walked {
     /// Host-physical address.
     pub physical: u64,
@@ -55,8 +87,8 @@ pub struct Walked {
     pub size: PageSize,
     /// Attributes, `device` left false.
     pub flags: PageFlags,
-    /// Frames of the tables, root first; guest-physical under nested paging.
-    pub tables: Vec<u64>,
+    /// The tables; guest-physical under nested paging.
+    pub tables: Tables,
 }
 
 impl Paging {
@@ -99,7 +131,13 @@ impl Paging {
                     executable: true,
                     ..Default::default()
                 };
-                Some(Walked { physical, guest_physical: address, size, flags, tables: Vec::new() })
+                Some(Walked {
+                    physical,
+                    guest_physical: address,
+                    size,
+                    flags,
+                    tables: Tables::default(),
+                })
             }
             Format::Legacy { large } => self.legacy(memory, address & 0xffff_ffff, large),
             Format::Pae => self.wide(memory, address & 0xffff_ffff, 3),
@@ -125,7 +163,7 @@ impl Paging {
 
     /// PAE, four-level and five-level paging: 512 entries of eight bytes (PAE's root has four).
     fn wide(&self, memory: &Memory, address: u64, levels: u32) -> Option<Walked> {
-        let mut tables = Vec::with_capacity(levels as usize);
+        let mut tables = Tables::default();
         let mut flags = Rights::default();
         let mut table = self.cr3 & if levels == 3 { 0xffff_ffe0 } else { ADDRESS };
         for level in (0..levels).rev() {
@@ -162,7 +200,7 @@ impl Paging {
         if large && entry & LARGE != 0 {
             // PSE-36: bits 13 to 20 are bits 32 to 39 of the frame.
             let frame = (entry & 0xffc0_0000) | (entry & 0x1f_e000) << 19;
-            let tables = vec![root >> 12];
+            let tables = Tables::from(&[root >> 12][..]);
             return self.finish(memory, address, frame, PageSize::Size4M, entry, flags, tables);
         }
         let table = entry & 0xffff_f000;
@@ -171,7 +209,7 @@ impl Paging {
             return None;
         }
         flags.narrow(entry);
-        let tables = vec![root >> 12, table >> 12];
+        let tables = Tables::from(&[root >> 12, table >> 12][..]);
         self.finish(memory, address, entry & 0xffff_f000, PageSize::Size4K, entry, flags, tables)
     }
 
@@ -184,7 +222,7 @@ impl Paging {
         size: PageSize,
         entry: u64,
         rights: Rights,
-        tables: Vec<u64>,
+        tables: Tables,
     ) -> Option<Walked> {
         let within = (1 << size.shift()) - 1;
         let guest_physical = (frame & !within) | (address & within);
@@ -258,7 +296,7 @@ mod tests {
         );
         let walked = long(0x1000).walk(&memory, va + 0x123).unwrap();
         assert_eq!(walked.physical, 0x9123);
-        assert_eq!(walked.tables, [1, 2, 3, 4]);
+        assert_eq!(walked.tables[..], [1, 2, 3, 4]);
         assert!(walked.flags.global && walked.flags.user && walked.flags.guest_kernel);
         assert!(!walked.flags.writable && !walked.flags.executable);
         assert_eq!(long(0x1000).walk(&memory, va + 0x1000), None);
@@ -275,7 +313,7 @@ mod tests {
         assert_eq!((two.physical, two.size), (0x40_1234, PageSize::Size2M));
         let one = long(0x1000).walk(&memory, 0x4012_3456).unwrap();
         assert_eq!((one.physical, one.size), (0x8012_3456, PageSize::Size1G));
-        assert_eq!(one.tables, [1, 2]);
+        assert_eq!(one.tables[..], [1, 2]);
     }
 
     #[test]
@@ -284,7 +322,7 @@ mod tests {
         memory.store(0x5000, 0x1000 | BASE);
         map(&memory, 0x1000, [0x2000, 0x3000, 0x4000], 0, 0x9000 | BASE);
         let paging = Paging { cr4: CR4_PAE | CR4_LA57, ..long(0x5000) };
-        assert_eq!(paging.walk(&memory, 8).unwrap().tables, [5, 1, 2, 3, 4]);
+        assert_eq!(paging.walk(&memory, 8).unwrap().tables[..], [5, 1, 2, 3, 4]);
     }
 
     #[test]
@@ -335,7 +373,7 @@ mod tests {
         let paging = Paging { nested: Some(0x2_3000), ..long(0x1000) };
         let walked = paging.walk(&memory, 0x1010).unwrap();
         assert_eq!((walked.guest_physical, walked.physical), (0x7010, 0x8_7010));
-        assert_eq!(walked.tables, [1, 2, 3, 4]);
+        assert_eq!(walked.tables[..], [1, 2, 3, 4]);
         assert_eq!(paging.space(), Space::Guest { root: 0x1000, nested: 0x2_3000 });
     }
 }

@@ -16,7 +16,7 @@ fn a_stack_pointer_that_follows_from_the_stream_is_no_mismatch() {
     let a = machine.block(0x1000, &[&[0x50], RET]);
     let b = machine.block(0x2000, &[&[0x50], JUMP]);
     machine.run(a, &[]);
-    assert!(verified(&mut machine).contains("RSP 0, RIP 0, CR3 0, CPL 0"));
+    assert!(verified(&mut machine).contains("RSP 0, RIP 0, CR3 0, CPL 0, vCPU 0"));
     machine.run(b, &[]);
     assert!(verified(&mut machine).contains("RSP 0,"), "a push and a return");
     machine.run(a, &[]);
