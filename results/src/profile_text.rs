@@ -79,7 +79,7 @@ impl FromStr for Figure {
 }
 
 /// Longest function name shown; CSV and JSON have all of it.
-const FUNCTION_WIDTH: usize = 26;
+const FUNCTION_WIDTH: usize = 24;
 const MODULE_WIDTH: usize = 14;
 
 impl ProfileReport {
@@ -169,8 +169,13 @@ impl ProfileTable {
             table.row(self.cells(names_of(row, by), &row.counters, figures));
         }
         if let Some(others) = &self.others {
-            let label = format!("others ({})", grouped(others.rows));
-            table.row(self.cells(label_cells(&label, by), &others.counters, figures));
+            let rows = counted(others.rows, "row");
+            let mut names = label_cells("others", by);
+            match names.last_mut() {
+                Some(last) if by != By::Layer => *last = format!("({rows})"),
+                _ => names = vec![format!("others ({rows})")],
+            }
+            table.row(self.cells(names, &others.counters, figures));
         }
         table.rule();
         if !self.selection.layers.is_empty() {

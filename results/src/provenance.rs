@@ -48,9 +48,4 @@ impl Provenance {
     pub fn patches(&self) -> &[String] {
         self.manifest.as_ref().map_or(&[], |manifest| manifest.patches.as_slice())
     }
-
-    /// True if all of the trace was replayed and counted.
-    pub fn is_whole(&self) -> bool {
-        self.from == 0 && self.to.is_none() && self.warm_up == 0 && self.truncated.is_none()
-    }
 }
