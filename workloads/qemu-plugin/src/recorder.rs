@@ -73,6 +73,8 @@ pub(crate) struct Repeating {
     pub first: usize,
     /// Accesses of an iteration.
     pub accesses: usize,
+    /// Bytes of an access, once an iteration is done.
+    pub bytes: u64,
     /// Iterations done.
     pub iterations: u64,
     /// Direction, once two iterations are done.

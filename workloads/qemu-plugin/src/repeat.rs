@@ -24,7 +24,14 @@ impl<H: Host> Recorder<H> {
             None => {
                 let first = self.notes.iter().position(|&note| instruction_of(note) == last);
                 let first = first.unwrap_or(self.notes.len());
-                Repeating { first, accesses: n, iterations: 0, backward: None, last: [0; 2] }
+                Repeating {
+                    first,
+                    accesses: n,
+                    bytes: 0,
+                    iterations: 0,
+                    backward: None,
+                    last: [0; 2],
+                }
             }
         };
         let first = state.first;
@@ -36,7 +43,7 @@ impl<H: Host> Recorder<H> {
                     |i| if i < n { self.batch.addresses[base + at + i] } else { 0 },
                 );
             if state.iterations > 0 {
-                let bytes = u64::from(self.host.describe(self.notes[at] as u32).bytes);
+                let bytes = state.bytes;
                 let same =
                     (0..n).all(|i| self.notes[at + i] as u32 == self.notes[first + i] as u32);
                 let moves =
@@ -53,6 +60,9 @@ impl<H: Host> Recorder<H> {
                     break;
                 }
                 state.backward = backward;
+            }
+            if state.iterations == 0 {
+                state.bytes = self.host.describe(self.notes[at] as u32).bytes.into();
             }
             state.last = addresses;
             state.iterations += 1;
