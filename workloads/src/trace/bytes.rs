@@ -29,6 +29,11 @@ impl<D: AsRef<[u8]>> Bytes<D> {
         Bytes { data, position: 0, name }
     }
 
+    /// The whole column.
+    pub(crate) fn into_inner(self) -> D {
+        self.data
+    }
+
     fn data(&self) -> &[u8] {
         self.data.as_ref()
     }

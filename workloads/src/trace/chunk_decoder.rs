@@ -91,6 +91,19 @@ impl ChunkDecoder {
         state
     }
 
+    /// The columns of a chunk that has been decoded, for their memory.
+    pub(crate) fn take_columns(&mut self) -> Vec<Vec<u8>> {
+        let columns = [
+            &mut self.tokens,
+            &mut self.shapes,
+            &mut self.codes,
+            &mut self.addresses,
+            &mut self.iterations,
+            &mut self.events,
+        ];
+        columns.map(|column| std::mem::take(column).into_inner()).into()
+    }
+
     /// Appends executions and events to `batch`, which must be empty, until it is full or the chunk
     /// ends; false when nothing was left to append.
     pub(crate) fn fill(

@@ -113,10 +113,12 @@ pub(crate) struct Unpacked {
     pub(crate) stored: Vec<u64>,
 }
 
-/// Unpacks a frame's payload and verifies every checksum.
+/// Unpacks a frame's payload and verifies every checksum. The columns take the memory of `spare`
+/// ones, as far as there are any.
 pub(crate) fn unpack(
     payload: &[u8],
     decompressor: &mut zstd::bulk::Decompressor<'_>,
+    spare: &mut Vec<Vec<u8>>,
 ) -> Decoded<Unpacked> {
     let mut bytes = Bytes::new(payload, "frame");
     let count = usize::from(bytes.byte()?);
@@ -128,14 +130,14 @@ pub(crate) fn unpack(
     }
     for (number, (&(raw, sum), &stored)) in all.sums.iter().zip(&all.stored).enumerate() {
         let body = bytes.take(stored as usize)?;
-        let column = if stored == raw {
-            body.to_vec()
+        let mut column = spare.pop().unwrap_or_default();
+        column.clear();
+        if stored == raw {
+            column.extend_from_slice(body);
         } else {
-            // Takes no more memory than the frame says itself that it needs.
-            decompressor
-                .decompress(body, raw as usize)
-                .map_err(|e| Malformed::new(format!("column {number} does not decompress: {e}")))?
-        };
+            decompress(body, raw, decompressor, &mut column)
+                .map_err(|e| Malformed::new(format!("column {number} does not decompress: {e}")))?;
+        }
         if column.len() as u64 != raw || crc32fast::hash(&column) != sum {
             return Err(Malformed::new(format!("column {number} fails its checksum")));
         }
@@ -143,6 +145,23 @@ pub(crate) fn unpack(
     }
     bytes.finish()?;
     Ok(all)
+}
+
+/// Decompresses what says of itself that it will be `length` bytes: memory is taken only then.
+fn decompress(
+    body: &[u8],
+    length: u64,
+    decompressor: &mut zstd::bulk::Decompressor<'_>,
+    into: &mut Vec<u8>,
+) -> io::Result<()> {
+    match zstd::zstd_safe::get_frame_content_size(body) {
+        Ok(Some(said)) if said == length => {
+            into.reserve(length as usize);
+            decompressor.decompress_to_buffer(body, into)?;
+            Ok(())
+        }
+        _ => Err(io::Error::other(format!("it does not hold {length} bytes"))),
+    }
 }
 
 pub(crate) fn write_frame(

@@ -194,7 +194,7 @@ impl<'f> Frames<'f> {
         if container::read_payload(&mut input, length, &mut payload)?.is_none() {
             return Err(damaged(offset, Malformed::new("a frame runs past the end of the file")));
         }
-        let unpacked = container::unpack(&payload, &mut self.decompressor)
+        let unpacked = container::unpack(&payload, &mut self.decompressor, &mut Vec::new())
             .map_err(|what| damaged(offset, what))?;
         Ok((unpacked.columns, offset + container::FRAME_HEAD + length))
     }

@@ -257,7 +257,12 @@ impl<R: Read> TraceReader<R> {
     }
 
     fn digest(&mut self, kind: FrameKind) -> Decoded<()> {
-        let unpacked = container::unpack(&self.payload, &mut self.decompressor)?;
+        let mut spare = match kind {
+            FrameKind::Chunk => self.spare.as_mut().map(ChunkDecoder::take_columns),
+            _ => None,
+        }
+        .unwrap_or_default();
+        let unpacked = container::unpack(&self.payload, &mut self.decompressor, &mut spare)?;
         self.sizes.frame(kind, self.payload.len() as u64, &unpacked);
         let columns = unpacked.columns;
         match kind {
