@@ -1,5 +1,6 @@
 //! `strata capture`: boots the real workload under QEMU and records it.
 
+use std::io::{Write, stderr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -87,7 +88,12 @@ pub(crate) fn run(args: CaptureArgs) -> anyhow::Result<()> {
     let mut telling = Telling::new(args.talk);
     let made = capture::run(&request, &mut telling);
     telling.bar.finish_and_clear();
-    let manifest = made?;
+    let manifest = made.inspect_err(|error| {
+        if let Some(lines) = error.detail() {
+            // With standard error closed there is nobody to tell.
+            let _ = writeln!(stderr(), "{lines}");
+        }
+    })?;
     let instructions = manifest
         .instructions
         .map_or_else(String::new, |count| format!(": {} instructions", HumanCount(count)));

@@ -394,11 +394,13 @@ mod tests {
         let logs = tempfile::tempdir().unwrap();
         let mut emulator = emulator(
             logs.path(),
-            "echo 'Kernel panic - not syncing: no init' > $CONSOLE; sleep 600",
+            "printf 'Kernel panic - not syncing: no init\\ncall trace\\n' > $CONSOLE; sleep 600",
         );
-        let error = emulator.wait_for(|event| event.says("dom0")).unwrap_err().to_string();
-        assert!(error.contains("testing: a guest or the hypervisor died"), "{error}");
-        assert!(error.contains("no init") && error.contains("console.log"), "{error}");
+        let error = emulator.wait_for(|event| event.says("dom0")).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("testing: a guest or the hypervisor died"), "{message}");
+        assert!(message.contains("no init") && message.contains("console.log"), "{message}");
+        assert!(error.detail().is_some_and(|lines| lines.contains("call trace")), "{error:?}");
     }
 
     #[test]

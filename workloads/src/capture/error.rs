@@ -34,7 +34,7 @@ pub enum CaptureError {
         source: io::Error,
     },
     /// A helper program failed.
-    #[error("`{command}` failed ({status}):\n{output}\n{remedy}")]
+    #[error("`{command}` failed ({status}): {}; {remedy}", last_line(.output))]
     Program {
         /// The command line.
         command: String,
@@ -82,7 +82,7 @@ pub enum CaptureError {
         remedy: &'static str,
     },
     /// A stage took too long, the emulator died, a guest panicked or gave up.
-    #[error("{stage}: {problem}; the whole log is {log}, its last lines are:\n{tail}")]
+    #[error("{stage}: {problem}; the whole log is {log}")]
     Guest {
         /// What was going on.
         stage: String,
@@ -106,19 +106,34 @@ pub enum CaptureError {
 pub struct MissingTool {
     /// What is missing and why it is needed, such as `iperf3 (…): not found`.
     pub what: String,
-    /// The command that installs it.
-    pub install: String,
+    /// What to do, such as ``install it with `sudo apt-get install …` ``.
+    pub remedy: String,
+}
+
+impl CaptureError {
+    /// What there is to see beside the message, in lines: the end of a log or of a failed
+    /// program's output.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            CaptureError::Guest { tail: lines, .. }
+            | CaptureError::Program { output: lines, .. }
+                if !lines.is_empty() =>
+            {
+                Some(lines)
+            }
+            _ => None,
+        }
+    }
 }
 
 fn list_missing(tools: &[MissingTool]) -> String {
-    let mut text = String::from("this machine lacks what a capture needs:");
-    for tool in tools {
-        text.push_str("\n  ");
-        text.push_str(&tool.what);
-        text.push_str("\n      ");
-        text.push_str(&tool.install);
-    }
-    text
+    let tools: Vec<String> =
+        tools.iter().map(|tool| format!("{}; {}", tool.what, tool.remedy)).collect();
+    format!("this machine lacks what a capture needs: {}", tools.join("; "))
+}
+
+fn last_line(text: &str) -> &str {
+    text.lines().next_back().unwrap_or("it said nothing").trim()
 }
 
 fn list_paths(paths: &[PathBuf]) -> String {

@@ -18,6 +18,16 @@ pub(super) struct OutputFolder {
     replace: bool,
 }
 
+impl Drop for OutputFolder {
+    /// A capture that failed before there was any log leaves nothing.
+    fn drop(&mut self) {
+        if is_empty_folder(&self.partial.join("logs")) {
+            // It can be removed by hand as well.
+            let _ = fs::remove_dir_all(&self.partial);
+        }
+    }
+}
+
 impl OutputFolder {
     /// Checks that the name is free, or may be replaced, and makes the working folder.
     ///
@@ -139,7 +149,12 @@ mod tests {
         let out = place.path().join("demo");
         let failed = OutputFolder::prepare(&out, false).unwrap();
         fs::write(failed.path().join("trace.strata.partial"), "x").unwrap();
+        fs::write(failed.path().join("logs/console.log"), "x").unwrap();
+        drop(failed);
+        assert!(place.path().join("demo.partial").exists(), "a log is kept");
         let folder = OutputFolder::prepare(&out, false).unwrap();
         assert!(!folder.path().join("trace.strata.partial").exists());
+        drop(folder);
+        assert!(!place.path().join("demo.partial").exists(), "without a log nothing is kept");
     }
 }

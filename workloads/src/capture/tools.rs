@@ -20,16 +20,24 @@ pub(super) const QEMU: &str = "qemu-system-x86_64";
 ///
 /// Naming all that is missing, not only the first.
 pub(super) fn check(scenario: Scenario) -> Result<String, CaptureError> {
+    if !is_on_path("apt-get") {
+        return Err(CaptureError::Tools(vec![MissingTool {
+            what: "apt-get (fetches the guests' packages): not found".to_owned(),
+            remedy: format!(
+                "captures are made from Debian packages: run strata on Debian 12 or later, a \
+                 container will do, with gcc, iperf3 and {QEMU} {QEMU_MAJOR} or later"
+            ),
+        }]));
+    }
     let mut missing = Vec::new();
     let mut need = |program: &str, why: &str, package: &str| {
         if !is_on_path(program) {
             missing.push(MissingTool {
                 what: format!("{program} ({why}): not found"),
-                install: install_line(package),
+                remedy: remedy(&install_line(package)),
             });
         }
     };
-    need("apt-get", "fetches the guests' packages", "apt");
     need("apt-cache", "tells the packages' versions", "apt");
     need("dpkg-deb", "unpacks them", "dpkg");
     need("cc", "assembles the marker program", "gcc");
@@ -39,7 +47,7 @@ pub(super) fn check(scenario: Scenario) -> Result<String, CaptureError> {
     let qemu = match emulator_version() {
         Ok(version) => version,
         Err(what) => {
-            missing.push(MissingTool { what, install: emulator_install_line() });
+            missing.push(MissingTool { what, remedy: remedy(&emulator_install_line()) });
             String::new()
         }
     };
@@ -78,23 +86,17 @@ fn parse_version(said: &str) -> Option<&str> {
     said.lines().next()?.split_once("version ").map(|(_, version)| version.trim())
 }
 
+fn remedy(install: &str) -> String {
+    format!("install it with `{install}`")
+}
+
 fn install_line(package: &str) -> String {
-    if is_on_path("apt-get") {
-        format!("sudo apt-get install --no-install-recommends {package}")
-    } else {
-        format!(
-            "captures are made from Debian packages: on another system run strata in a Debian 12 \
-             container or machine, which has {package}"
-        )
-    }
+    format!("sudo apt-get install --no-install-recommends {package}")
 }
 
 /// On Debian 12 a new enough emulator is among the backports, which may have to be enabled.
 fn emulator_install_line() -> String {
     const PACKAGE: &str = "qemu-system-x86";
-    if !is_on_path("apt-get") {
-        return install_line(PACKAGE);
-    }
     let codename = os_release("VERSION_CODENAME").unwrap_or_default();
     let known = text_of(Command::new("apt-cache").args(["madison", PACKAGE]), "");
     emulator_install_line_for(&codename, &known.unwrap_or_default())
