@@ -4,6 +4,7 @@ mod cpus;
 mod events;
 mod flow;
 mod machine;
+mod oracle;
 mod pages;
 mod repeats;
 mod verification;
