@@ -2,6 +2,43 @@
 //! page translations and control events, in order.
 //!
 //! `docs/trace-format.md` explains every byte.
+//!
+//! ```
+//! use strata_workloads::trace::{
+//!     Batch, Block, BlockId, CodeSize, Flow, Shape, ShapeId, StackEffect, TraceReader, TraceWriter,
+//!     WriterOptions,
+//! };
+//!
+//! let mut batch = Batch::default();
+//! batch.new.blocks.push(Block {
+//!     address: 0x1000,
+//!     code_size: CodeSize::Bits64,
+//!     privilege: 3,
+//!     space: None,
+//!     lengths: Box::new([1, 2]),
+//!     code: Box::new([0x90, 0xeb, 0xfd]), // nop; jmp to it
+//! });
+//! batch.new.shapes.push(Shape {
+//!     block: BlockId(0),
+//!     completed: 2,
+//!     interrupted: false,
+//!     slots: Box::default(),
+//!     repeat: None,
+//!     flow: Flow::Other,
+//!     stack: StackEffect::Moves(0),
+//! });
+//! batch.shapes = vec![ShapeId(0); 1000];
+//! let mut writer = TraceWriter::create(Vec::new(), WriterOptions::default())?;
+//! writer.write(&mut batch)?;
+//! let (trace, ending) = writer.finish()?;
+//! assert_eq!(ending.totals.instructions, 2000);
+//!
+//! let mut reader = TraceReader::new(&trace[..])?;
+//! while reader.read(&mut batch)? {
+//!     assert_eq!(batch.shapes.len(), 1000);
+//! }
+//! # Ok::<(), strata_workloads::trace::TraceError>(())
+//! ```
 
 mod batch;
 mod block;
