@@ -43,7 +43,7 @@ pub(crate) struct CaptureArgs {
     /// Added to both kernels' command lines
     #[arg(long, default_value = "", hide_default_value = true, value_name = "OPTIONS")]
     linux_options: String,
-    /// Emulated CPUs
+    /// Emulated CPUs; the recorder follows one
     #[arg(long, default_value_t = 1)]
     cpus: u32,
     /// Compression level of the trace

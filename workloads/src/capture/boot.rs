@@ -59,8 +59,12 @@ pub(super) fn check(request: &Request) -> Result<(), CaptureError> {
             MACHINE_LIMIT_MIB - DOM0_MEMORY_MIB - XEN_MEMORY_MIB
         ));
     }
-    if !(1..=8).contains(&request.cpus) {
-        return wrong(format!("--cpus {}: from 1 to 8", request.cpus));
+    if request.cpus != 1 {
+        return wrong(format!(
+            "--cpus {}: QEMU does not tell a recorder which of several emulated CPUs executes, so \
+             that a capture has one",
+            request.cpus
+        ));
     }
     let amount = request.bytes.trim_end_matches(['K', 'M', 'G']);
     if amount.is_empty() || request.bytes.len() > amount.len() + 1 || amount.parse::<u64>().is_err()
@@ -394,5 +398,71 @@ impl Drop for HostServer {
         // It serves for ever; there is nothing to lose in it.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Scenario;
+
+    fn request() -> Request {
+        Request {
+            scenario: Scenario::NetLocal,
+            out: "out".into(),
+            force: false,
+            recorder: None,
+            guest_command: None,
+            bytes: "4M".to_owned(),
+            memory_mib: 192,
+            xen_options: String::new(),
+            linux_options: String::new(),
+            cpus: 1,
+            level: 6,
+            cache: "cache".into(),
+            keep_logs: false,
+            command_line: Vec::new(),
+        }
+    }
+
+    fn error(request: &Request) -> String {
+        check(request).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_usual_settings_pass() {
+        assert!(check(&request()).is_ok());
+        for bytes in ["1", "256K", "10M", "1G"] {
+            assert!(check(&Request { bytes: bytes.to_owned(), ..request() }).is_ok(), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn a_setting_out_of_range_is_named_with_its_limit() {
+        assert!(error(&Request { memory_mib: 9000, ..request() }).contains("96 to 2240 MiB"));
+        assert!(error(&Request { cpus: 2, ..request() }).starts_with("--cpus 2:"));
+        for bytes in ["", "M", "4MB", "4 M", "-1", "x"] {
+            let message = error(&Request { bytes: bytes.to_owned(), ..request() });
+            assert!(message.starts_with("--bytes"), "{bytes}: {message}");
+        }
+    }
+
+    #[test]
+    fn options_that_would_break_out_of_a_configuration_are_refused() {
+        for options in ["a\"b", "a'b", "a\nb", "@MEMORY@"] {
+            let message = error(&Request { linux_options: options.to_owned(), ..request() });
+            assert!(message.starts_with("--linux-options"), "{message}");
+        }
+    }
+
+    #[test]
+    fn settings_survive_the_shell_whatever_is_in_them() {
+        let text = settings(&[("COMMAND", r#"echo 'it'"'"'s' $HOME "x" \ `id`"#)]);
+        let shown = Command::new("sh")
+            .args(["-c", &format!("{text}printf %s \"$COMMAND\"")])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(shown.stdout).unwrap();
+        assert_eq!(said, r#"echo 'it'"'"'s' $HOME "x" \ `id`"#);
     }
 }

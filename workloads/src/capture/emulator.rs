@@ -266,8 +266,8 @@ impl Emulator {
             }
             if let Some((_, said)) = line.split_once("strata: ") {
                 let said = said.trim_end();
-                if said.split(' ').nth(1) == Some("failed") {
-                    return Err(self.failed(said));
+                if let Some((domain, reason)) = said.split_once(" failed ") {
+                    return Err(self.failed(&format!("{domain}: {reason}")));
                 }
                 self.pending.push_back(Event::Domain(said.to_owned()));
             }
@@ -418,7 +418,7 @@ mod tests {
         let mut emulator =
             emulator(logs.path(), "echo 'strata: dom0 failed no card' > $CONSOLE; sleep 600");
         let error = emulator.wait_for(|event| event.says("dom0 up")).unwrap_err().to_string();
-        assert!(error.contains("dom0 failed no card"), "{error}");
+        assert!(error.contains("dom0: no card"), "{error}");
     }
 
     #[test]
