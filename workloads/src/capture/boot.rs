@@ -3,16 +3,16 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempPath;
 
 use super::archive::Archive;
-use super::emulator::{Emulator, Event, ending_with_us};
+use super::emulator::{Emulator, Event};
 use super::error::FileContext;
+use super::host::{HostServer, ram_file};
 use super::images::Images;
 use super::recorder;
 use super::scenario::{COLLECTOR_ADDRESS, DOM0_ADDRESS, GUEST_ADDRESS, HOST_ADDRESS, IPERF_PORT};
@@ -351,54 +351,6 @@ fn settings(pairs: &[(&str, &str)]) -> String {
 
 fn join(parts: &[&str]) -> String {
     parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" ")
-}
-
-/// The file that holds the guest's RAM, in memory where there is room, so that the recorder can
-/// read page tables.
-fn ram_file(mib: u32, folder: &Path) -> Result<tempfile::NamedTempFile, CaptureError> {
-    let shared = Path::new("/dev/shm");
-    let free = rustix::fs::statvfs(shared).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
-    let place = if free > (u64::from(mib) + 64) << 20 { shared } else { folder };
-    tempfile::Builder::new()
-        .prefix("strata-")
-        .suffix(".ram")
-        .tempfile_in(place)
-        .on("create the guest's RAM in", place)
-}
-
-/// iperf3's other end on the host's loopback.
-struct HostServer {
-    child: Child,
-    port: u16,
-}
-
-impl HostServer {
-    fn start(folder: &Path) -> Result<HostServer, CaptureError> {
-        let local = Path::new("127.0.0.1");
-        // A port that was free a moment ago; iperf3 has no way to choose one and tell.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .and_then(|listener| listener.local_addr())
-            .on("find a free port on", local)?
-            .port();
-        let log = folder.join("logs/iperf3-server.log");
-        let mut server = Command::new("iperf3");
-        server.args(["-s", "-B", "127.0.0.1", "-p", &port.to_string(), "--forceflush"]);
-        let child = ending_with_us(&server)
-            .stdin(Stdio::null())
-            .stdout(fs::File::create(&log).on("create", &log)?)
-            .stderr(Stdio::null())
-            .spawn()
-            .on("start", Path::new("iperf3"))?;
-        Ok(HostServer { child, port })
-    }
-}
-
-impl Drop for HostServer {
-    fn drop(&mut self) {
-        // It serves for ever; there is nothing to lose in it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[cfg(test)]

@@ -85,4 +85,13 @@ mod tests {
         assert_eq!(parse_mapping("00400000-00401000 r--p 0 00:02 9 /usr/bin/busybox"), None);
         assert_eq!(parse_mapping("7fff0000-7fff1000 rwxp 0 00:00 0"), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_without_harm(text in "(process [0-9]{1,12} [a-z ]*\n|[0-9a-f]{1,18}-[0-9a-f]{1,18} [rwxp-]{4} [0-9a-f]* .{0,20}\n|.*\n){0,8}") {
+            for process in parse(&text) {
+                assert!(!process.mappings.is_empty());
+            }
+        }
+    }
 }

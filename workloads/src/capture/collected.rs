@@ -202,4 +202,12 @@ mod tests {
         assert_eq!(build_id_in_notes(&notes[..20]), None);
         assert_eq!(build_id_in_notes(&[0xff; 12]), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
+            let _ = build_id_in_notes(&bytes);
+            assert!(unpack(&bytes, None).is_err());
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod collected;
 mod emulator;
 mod error;
 mod folder;
+mod host;
 mod images;
 mod kernel_image;
 mod kernel_modules;

@@ -274,4 +274,12 @@ mod tests {
             assert!(matches!(derive(bytes, "4.17"), Err(CaptureError::Layout { .. })));
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_code_is_read_without_harm(code in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            let _ = current_of_entry(&code, 0);
+            let _ = fields_of_vcpu_create(&code, CREATE_AT, ALLOC);
+        }
+    }
 }
