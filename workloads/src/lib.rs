@@ -2,6 +2,6 @@
 
 #[cfg(feature = "capture")]
 pub mod capture;
-pub mod manifest;
 pub mod code;
+pub mod manifest;
 pub mod trace;
