@@ -5,6 +5,7 @@ use crate::interrupts::Gates;
 use crate::svm::Guest;
 use crate::told::Told;
 use crate::walk::Paging;
+use crate::width::Widths;
 use strata_workloads::trace::{ControlRegister, Descriptor, SpaceId, Vcpu};
 
 /// One emulated CPU, as the stream has told it.
@@ -26,6 +27,8 @@ pub struct Cpu {
     pub idt: Descriptor,
     /// The task register.
     pub task: Descriptor,
+    /// Widths of code segments.
+    pub widths: Widths,
     /// Where interrupts and exceptions go.
     pub gates: Gates,
     /// `gates` are those of the present `idt`.

@@ -12,6 +12,8 @@ pub enum Register {
     InstructionPointer,
     /// CS, the selector.
     CodeSegment,
+    /// SS, the selector.
+    StackSegment,
     /// Base of FS.
     FsBase,
     /// Base of GS.

@@ -43,6 +43,9 @@ pub fn is_exception(vector: u8) -> bool {
 impl Gates {
     /// Reads the table at `idt`. Entries that are absent or cannot be read are left out.
     pub fn read(memory: &Memory, paging: &Paging, idt: Descriptor) -> Self {
+        if paging.is_real_mode() {
+            return Gates::read_real(memory, idt);
+        }
         let long = paging.efer & EFER_LMA != 0;
         let entry_bytes = if long { 16 } else { 8 };
         let entries = (u64::from(idt.limit) + 1) / entry_bytes;
@@ -60,11 +63,19 @@ impl Gates {
             }
             let segment = (low >> 16) as u16;
             let stack = if long { (low >> 32) as u8 & 7 } else { 0 };
-            by_address.entry(address).and_modify(|gate| gate.vector = None).or_insert(Gate {
-                vector: Some(vector as u8),
-                segment,
-                stack,
-            });
+            enter(&mut by_address, address, Gate { vector: Some(vector as u8), segment, stack });
+        }
+        Gates { by_address }
+    }
+
+    /// The interrupt vector table of real mode: a far pointer for each vector.
+    fn read_real(memory: &Memory, idt: Descriptor) -> Self {
+        let mut by_address = FxHashMap::default();
+        for vector in 0..((u64::from(idt.limit) + 1) / 4).min(256) {
+            let Some(pointer) = memory.u32(idt.base.wrapping_add(vector * 4)) else { continue };
+            let segment = (pointer >> 16) as u16;
+            let address = (u64::from(segment) << 4) + u64::from(pointer & 0xffff);
+            enter(&mut by_address, address, Gate { vector: Some(vector as u8), segment, stack: 0 });
         }
         Gates { by_address }
     }
@@ -80,6 +91,10 @@ impl Gates {
     }
 }
 
+fn enter(by_address: &mut FxHashMap<u64, Gate>, address: u64, gate: Gate) {
+    by_address.entry(address).and_modify(|known| known.vector = None).or_insert(gate);
+}
+
 /// What delivery pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -93,6 +108,23 @@ pub struct Frame {
     pub error_code: Option<u32>,
     /// Bytes pushed.
     pub bytes: u64,
+}
+
+/// Reads the frame at the top of a real-mode stack: IP, CS and FLAGS of two bytes each. The address
+/// to resume at is linear, like those of blocks.
+pub fn real_frame(memory: &Memory, segment: u64, stack: u64) -> Option<Frame> {
+    let word = |index: u64| memory.u16((segment << 4) + ((stack + 2 * index) & 0xffff));
+    let (offset, code_segment) = (word(0)?, word(1)?);
+    if word(2)? & 2 == 0 {
+        return None;
+    }
+    Some(Frame {
+        resume: (u64::from(code_segment) << 4) + u64::from(offset),
+        code_segment,
+        stack_before: stack + 6,
+        error_code: None,
+        bytes: 6,
+    })
 }
 
 /// Reads the frame at the top of the stack; `None` when memory there cannot be read or holds no
@@ -135,7 +167,7 @@ mod tests {
     use super::*;
 
     fn long_without_paging() -> Paging {
-        Paging { efer: EFER_LMA, ..Paging::default() }
+        Paging { cr0: 1, efer: EFER_LMA, ..Paging::default() }
     }
 
     fn entry(address: u64, segment: u64, stack: u64) -> (u64, u64) {
@@ -179,14 +211,27 @@ mod tests {
     }
 
     #[test]
+    fn real_mode_has_far_pointers_and_short_frames() {
+        let memory = Memory::zeroed(1 << 17);
+        memory.store(0x40, 0xf000_e987);
+        let real = Paging::default();
+        let gates = Gates::read(&memory, &real, Descriptor { base: 0, limit: 0x3ff, selector: 0 });
+        assert_eq!(gates.at(0xf_e987).unwrap().vector, Some(0x10));
+        memory.store(0x9000 + 0x6d3e, 0x0202_c000_1234);
+        let frame = real_frame(&memory, 0x900, 0x6d3e).unwrap();
+        assert_eq!((frame.resume, frame.stack_before), (0xc_1234, 0x6d44));
+    }
+
+    #[test]
     fn a_legacy_frame_holds_a_stack_pointer_only_from_an_outer_ring() {
         let memory = Memory::zeroed(8192);
         memory.store(0x800, 0x1000 | 0x08 << 32);
         memory.store(0x808, 0x202 | 0x9999 << 32);
-        let inner = frame(&memory, &Paging::default(), 0x800, Some(32), 0).unwrap();
+        let protected = Paging { cr0: 1, ..Paging::default() };
+        let inner = frame(&memory, &protected, 0x800, Some(32), 0).unwrap();
         assert_eq!((inner.bytes, inner.stack_before), (12, 0x80c));
         memory.store(0x800, 0x1000 | 0x1b << 32);
-        let outer = frame(&memory, &Paging::default(), 0x800, Some(32), 0).unwrap();
+        let outer = frame(&memory, &protected, 0x800, Some(32), 0).unwrap();
         assert_eq!((outer.bytes, outer.stack_before), (20, 0x9999));
     }
 }

@@ -202,7 +202,12 @@ impl<H: Host> Recorder<H> {
         let stack_after = self.host.register(crate::host::RSP);
         let privilege = self.blocks.cold(to).block.privilege;
         let memory = self.host.memory();
-        let frame = interrupts::frame(memory, &paging, stack_after, gate.vector, privilege)?;
+        let frame = if paging.is_real_mode() {
+            let segment = self.host.register(Register::StackSegment);
+            interrupts::real_frame(memory, segment, stack_after & 0xffff)?
+        } else {
+            interrupts::frame(memory, &paging, stack_after, gate.vector, privilege)?
+        };
         let exits = self.blocks.cold(open).exits;
         let mut ending = self.left_at(open, begun, Some(frame.resume));
         let complete = ending.completed == self.blocks.hot(open).count;

@@ -28,4 +28,5 @@ pub mod told;
 pub mod translate;
 pub mod verify;
 pub mod walk;
+pub mod width;
 pub mod xen;

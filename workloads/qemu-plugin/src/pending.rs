@@ -293,8 +293,10 @@ impl<H: Host> Recorder<H> {
     }
 
     fn table_loaded(&mut self, table: DescriptorTable) {
-        if table == DescriptorTable::Interrupt {
-            self.now.gates_read = false;
+        match table {
+            DescriptorTable::Global => self.now.widths.table_changed(),
+            DescriptorTable::Interrupt => self.now.gates_read = false,
+            DescriptorTable::Task => {}
         }
         if self.phase == crate::recorder::Phase::Recording && self.open != crate::blocks::NONE {
             let instruction = self.host.begun(self.now.number).saturating_sub(1) as u16;
@@ -327,6 +329,7 @@ impl<H: Host> Recorder<H> {
             if *self.table_mut(table) != value {
                 *self.table_mut(table) = value;
                 self.now.gates_read &= table != Interrupt;
+                self.now.widths.table_changed();
                 self.tell_table(table);
             }
         }

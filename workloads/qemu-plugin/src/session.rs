@@ -63,7 +63,7 @@ impl<H: Host> Recorder<H> {
         let selector = self.host.register(Register::CodeSegment);
         let block = Block {
             address: translated.address,
-            code_size: if protected { self.code_size(selector) } else { CodeSize::Bits16 },
+            code_size: self.code_size(selector, translated),
             privilege: if protected { selector as u8 & 3 } else { 0 },
             space: None,
             lengths: translated.lengths.into(),
@@ -73,23 +73,18 @@ impl<H: Host> Recorder<H> {
         (self.blocks.intern(block), frame)
     }
 
-    /// Width of the code segment `selector`, from its descriptor.
-    fn code_size(&self, selector: u64) -> CodeSize {
-        const LONG: u64 = 1 << 53;
-        const DEFAULT_32: u64 = 1 << 54;
+    /// Width of the code that is being translated.
+    fn code_size(&mut self, selector: u64, translated: Translated<'_>) -> CodeSize {
         let paging = self.paging_registers();
-        let long_mode = paging.efer & (1 << 10) != 0;
-        let at = self.now.gdt.base.wrapping_add(selector & 0xfff8);
-        let local = selector & 4 != 0;
-        let descriptor = crate::pages::read_u64(self.host.memory(), &paging, at);
-        match descriptor.filter(|_| !local) {
-            Some(descriptor) if long_mode && descriptor & LONG != 0 => CodeSize::Bits64,
-            Some(descriptor) if descriptor & DEFAULT_32 == 0 => CodeSize::Bits16,
-            // Local descriptor tables serve 32-bit programs only.
-            Some(_) => CodeSize::Bits32,
-            None if local || !long_mode => CodeSize::Bits32,
-            None => CodeSize::Bits64,
+        if paging.is_real_mode() {
+            return CodeSize::Bits16;
         }
+        let segment = (selector, paging.efer & (1 << 10) != 0);
+        let Translated { lengths, code, .. } = translated;
+        let (memory, gdt) = (self.host.memory(), self.now.gdt.base);
+        self.now.widths.of(segment, lengths, code, || {
+            crate::pages::read_u64(memory, &paging, gdt.wrapping_add(selector & 0xfff8))
+        })
     }
 
     /// Begins the recording on `cpu`, whose registers become the initial state.

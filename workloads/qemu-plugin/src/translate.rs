@@ -243,7 +243,14 @@ pub fn exits(last: &Instruction, end: u64) -> Exits {
     }
     let interrupt_return =
         matches!(last.mnemonic(), Mnemonic::Iret | Mnemonic::Iretd | Mnemonic::Iretq);
-    let direct = last.near_branch_target();
+    let direct = match last.op0_kind() {
+        // An offset within a segment whose base the decoder does not know.
+        OpKind::NearBranch16 => {
+            let distance = last.near_branch16().wrapping_sub(end as u16) as i16;
+            end.wrapping_add_signed(distance.into())
+        }
+        _ => last.near_branch_target(),
+    };
     match last.flow_control() {
         FlowControl::Next => Exits { next: end, ..none },
         FlowControl::ConditionalBranch | FlowControl::XbeginXabortXend => {
@@ -321,6 +328,13 @@ mod tests {
         assert!(at(&[0x48, 0xcf]).interrupt_return);
         assert!(at(&[0xcd, 0x80]).software_interrupt && !at(&[0xcd, 0x80]).anywhere);
         assert_eq!(at(&[0x90]), Exits { next: 0x1001, ..at(&[0x0f, 0x0b]) });
+    }
+
+    #[test]
+    fn a_16_bit_branch_stays_in_its_segment() {
+        let bytes = [0xeb, 0xfc];
+        let jump = Decoder::with_ip(16, &bytes, 0xf_e05b, DecoderOptions::NONE).decode();
+        assert_eq!(exits(&jump, 0xf_e05d).target, 0xf_e059);
     }
 
     #[test]

@@ -108,6 +108,11 @@ impl Paging {
         Paging { cr0: CR0_PG, cr3: root, cr4: CR4_PAE, efer: EFER_LMA, nested: None }
     }
 
+    /// CR0.PE is 0.
+    pub fn is_real_mode(&self) -> bool {
+        self.cr0 & 1 == 0
+    }
+
     fn format(&self) -> Format {
         if self.cr0 & CR0_PG == 0 {
             Format::Off

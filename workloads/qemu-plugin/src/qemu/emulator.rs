@@ -25,7 +25,7 @@ unsafe extern "C" {
 /// Registers by QEMU's names, in the order of [`slot`].
 const REGISTERS: [&str; 26] = [
     "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
-    "r14", "r15", "rip", "cs", "fs_base", "gs_base", "cr0", "cr2", "cr3", "cr4", "efer", "eflags",
+    "r14", "r15", "rip", "cs", "fs_base", "gs_base", "cr0", "cr2", "cr3", "cr4", "efer", "ss",
 ];
 
 /// Where a register is in [`REGISTERS`].
@@ -41,6 +41,7 @@ fn slot(register: Register) -> usize {
         Register::Cr3 => 22,
         Register::Cr4 => 23,
         Register::Efer => 24,
+        Register::StackSegment => 25,
     }
 }
 

@@ -199,3 +199,13 @@ fn a_transfer_that_nothing_explains_is_counted() {
     machine.run(b, &[]);
     assert_eq!(machine.recorder.counts.unexplained, 1);
 }
+
+#[test]
+fn real_mode_code_is_16_bits_wide_and_privileged() {
+    let mut machine = Machine::new();
+    machine.set(Register::Cr0, 0);
+    machine.set(Register::CodeSegment, 0xf003);
+    let index = machine.block(0x1000, &[NOP]);
+    let block = &machine.recorder.blocks().cold(index).block;
+    assert_eq!((block.code_size.bits(), block.privilege), (16, 0));
+}
