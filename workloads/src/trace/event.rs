@@ -155,13 +155,14 @@ pub enum Event {
     },
     /// An interrupt or exception was delivered.
     Interrupt(Interrupt),
-    /// The next instruction executed is a SYSCALL or SYSENTER from user code of a system without
-    /// a hypervisor in between, or from a guest's user code.
+    /// The execution before this event ended in a SYSCALL or SYSENTER of user code, a guest's or
+    /// that of a system without a hypervisor.
     Syscall {
         /// rAX.
         number: u64,
     },
-    /// A hypercall: SYSCALL from a paravirtualized kernel, or VMCALL/VMMCALL.
+    /// The execution before this event ended in a hypercall: SYSCALL of a paravirtualized kernel,
+    /// or VMCALL/VMMCALL.
     Hypercall {
         /// rAX.
         number: u64,
