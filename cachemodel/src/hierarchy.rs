@@ -149,6 +149,28 @@ impl Hierarchy {
         self.one_line(RefKind::Fetch, va, first)
     }
 
+    /// `count` more fetches, each of bytes in the line of `va`, right after a fetch that ended in
+    /// that line: all are hits, and are counted as such. False, with nothing counted, where that
+    /// is not certain (the fetch before went to a device, to another line, or hit a stale entry);
+    /// they must then be made one by one.
+    ///
+    /// Equal to `count` calls of [`Hierarchy::fetch`], which is what tests hold it against.
+    #[inline]
+    pub fn fetch_again(&mut self, va: u64, mapping: Mapping, count: u64) -> bool {
+        let line = FetchedLine { virtual_line: va >> self.l1i_shift, mapping };
+        let certain = self.last_fetch == line;
+        if certain {
+            *self.plain_hits(RefKind::Fetch) += count;
+        }
+        certain
+    }
+
+    /// Size of a line of the first-level instruction cache in bytes, a power of two.
+    #[must_use]
+    pub fn fetch_line_bytes(&self) -> u64 {
+        1 << self.l1i_shift
+    }
+
     #[inline(always)]
     fn data(
         &mut self,

@@ -7,15 +7,16 @@ use strata_workloads::trace::{
 };
 
 /// Entries of the table in front of the map, indexed by virtual page. A replay asks for the same
-/// few hundred pages over and over; this answers all but a few in a thousand.
-const RECENT: usize = 1 << 12;
+/// few hundred pages over and over; this answers all but a few in a hundred and stays in the
+/// first-level cache.
+const RECENT: usize = 1 << 10;
 
 /// A 4 KiB virtual page and what is behind it.
 #[derive(Clone, Copy, Debug)]
 struct Recent {
     /// Page number, with the generation above bit 52; no page has the number of an empty entry.
     tag: u64,
-    page: Page,
+    mapping: model::Mapping,
 }
 
 /// What is behind a 4 KiB page.
@@ -38,15 +39,19 @@ pub struct Addressing {
     space: Option<SpaceId>,
     paging: bool,
     recent: Box<[Recent]>,
+    recent_code: Box<[(u64, Page)]>,
     generation: u64,
     /// Look-ups of pages that no translation was told for while paging was on.
     pub unknown_pages: u64,
 }
 
-const EMPTY: Recent = Recent {
-    tag: u64::MAX,
-    page: Page { mapping: model::Mapping::identity(0), guest_kernel: false, known: false },
-};
+const EMPTY: Recent = Recent { tag: u64::MAX, mapping: model::Mapping::identity(0) };
+
+/// The code page asked for last at each of these places, likewise.
+const RECENT_CODE: usize = 1 << 8;
+
+const EMPTY_CODE: (u64, Page) =
+    (u64::MAX, Page { mapping: model::Mapping::identity(0), guest_kernel: false, known: false });
 
 impl Default for Addressing {
     fn default() -> Self {
@@ -57,6 +62,7 @@ impl Default for Addressing {
             space: None,
             paging: false,
             recent: vec![EMPTY; RECENT].into(),
+            recent_code: vec![EMPTY_CODE; RECENT_CODE].into(),
             generation: 0,
             unknown_pages: 0,
         }
@@ -101,6 +107,7 @@ impl Addressing {
         if self.generation == 0xfff {
             self.generation = 0;
             self.recent.fill(EMPTY);
+            self.recent_code.fill(EMPTY_CODE);
         }
     }
 
@@ -114,25 +121,41 @@ impl Addressing {
         if self.space == Some(translation.space) {
             if translation.size == PageSize::Size4K {
                 self.recent[translation.page as usize % RECENT] = EMPTY;
+                self.recent_code[translation.page as usize % RECENT_CODE] = EMPTY_CODE;
             } else {
                 self.forget();
             }
         }
     }
 
-    /// What is behind the page of `address`.
+    /// What is behind the page of `address`, for code.
     #[inline]
     pub fn page(&mut self, address: u64, tables: &Definitions) -> Page {
         let number = address >> 12;
         let tag = number | self.generation << 52;
-        let slot = number as usize % RECENT;
-        let recent = &self.recent[slot];
-        if recent.tag == tag {
-            return recent.page;
+        let slot = number as usize % RECENT_CODE;
+        let (seen, page) = self.recent_code[slot];
+        if seen == tag {
+            return page;
         }
         let page = self.look_up(address, tables);
-        self.recent[slot] = Recent { tag, page };
+        self.recent_code[slot] = (tag, page);
         page
+    }
+
+    /// Where the page of `address` is.
+    #[inline]
+    pub fn mapping(&mut self, address: u64, tables: &Definitions) -> model::Mapping {
+        let number = address >> 12;
+        let tag = number | self.generation << 52;
+        let slot = number as usize % RECENT;
+        let recent = self.recent[slot];
+        if recent.tag == tag {
+            return recent.mapping;
+        }
+        let mapping = self.look_up(address, tables).mapping;
+        self.recent[slot] = Recent { tag, mapping };
+        mapping
     }
 
     #[cold]

@@ -11,6 +11,7 @@ mod delivery;
 mod error;
 mod functions;
 mod layers;
+mod lines;
 mod pipeline;
 mod profile;
 mod replay;

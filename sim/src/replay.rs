@@ -6,11 +6,13 @@ use crate::delivery;
 use crate::error::Error;
 use crate::functions::{Function, FunctionId, Functions, Namer, Segment};
 use crate::layers::layer_of;
+use crate::lines::{LineRun, Lines};
 use crate::profile::{Profile, Row};
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 use strata_cachemodel::{
-    ControlEvent, ControlRegisters, Counts, EventDelivery, Hierarchy, Machine, PhysAddr, RefKind,
+    ControlEvent, ControlRegisters, Counts, EventDelivery, Hierarchy, Machine, Mapping, PhysAddr,
+    RefKind,
 };
 use strata_workloads::trace::{
     AccessKind, Batch, Block, ControlRegister, Definitions, Event, Interrupt, MachineState, Shape,
@@ -55,6 +57,7 @@ pub struct Replay<N> {
     addressing: Addressing,
     functions: Functions<N>,
     rows: Vec<Counters>,
+    lines: Lines,
     tables: Definitions,
     state: MachineState,
     synthesise: bool,
@@ -70,8 +73,10 @@ pub struct Replay<N> {
 impl<N: Namer> Replay<N> {
     /// A cold machine in front of a stream whose state at its start is `state`.
     pub fn new(machine: &Machine, namer: N, state: MachineState, extent: Extent) -> Self {
+        let hierarchy = Hierarchy::new(machine);
         let mut replay = Replay {
-            hierarchy: Hierarchy::new(machine),
+            lines: Lines::new(hierarchy.fetch_line_bytes()),
+            hierarchy,
             addressing: Addressing::default(),
             functions: Functions::new(namer),
             rows: Vec::new(),
@@ -170,8 +175,12 @@ impl<N: Namer> Replay<N> {
         if self.pending.is_some() {
             self.deliver(block, first.function, tables);
         }
-        let mut execution =
-            Execution { hierarchy: &mut self.hierarchy, addressing: &mut self.addressing, tables };
+        let mut execution = Execution {
+            hierarchy: &mut self.hierarchy,
+            addressing: &mut self.addressing,
+            tables,
+            page: page.mapping,
+        };
         if several {
             // Rare: a block that runs on into the next function.
             let segments: Vec<Segment> =
@@ -179,7 +188,8 @@ impl<N: Namer> Replay<N> {
             execution.split(shape, block, addresses, repeated, &segments, &mut self.rows);
         } else {
             let row = &mut self.rows[first.function.0 as usize];
-            execution.whole(shape, block, addresses, repeated, row);
+            let runs = self.lines.of(shape.block.index(), block);
+            execution.whole(shape, block, runs, addresses, repeated, row);
         }
     }
 
@@ -318,10 +328,10 @@ fn pages(
     tables: &Definitions,
     address: u64,
     bytes: u32,
-) -> (strata_cachemodel::Mapping, Option<strata_cachemodel::Mapping>) {
-    let first = addressing.page(address, tables).mapping;
+) -> (Mapping, Option<Mapping>) {
+    let first = addressing.mapping(address, tables);
     let second = (address & 0xfff).wrapping_add(u64::from(bytes)) > 0x1000;
-    let second = second.then(|| addressing.page((address | 0xfff).wrapping_add(1), tables).mapping);
+    let second = second.then(|| addressing.mapping((address | 0xfff).wrapping_add(1), tables));
     (first, second)
 }
 
@@ -330,15 +340,19 @@ struct Execution<'r> {
     hierarchy: &'r mut Hierarchy,
     addressing: &'r mut Addressing,
     tables: &'r Definitions,
+    /// Of the page that the block begins in.
+    page: Mapping,
 }
 
 impl Execution<'_> {
-    /// An execution that belongs to one function.
+    /// An execution that belongs to one function. Fetches from a line already fetched from are
+    /// counted together: no data access comes between a line and its place in L1I and ITLB.
     #[inline]
     fn whole(
         &mut self,
         shape: &Shape,
         block: &Block,
+        runs: &[LineRun],
         addresses: &[u64],
         repeated: u64,
         row: &mut Counters,
@@ -347,11 +361,19 @@ impl Execution<'_> {
         row.rep_iterations += repeated;
         let (once, again) = repeated_slots(shape);
         let mut slot = 0;
-        let mut address = block.address;
-        for (i, &length) in block.lengths[..usize::from(shape.completed)].iter().enumerate() {
-            self.fetch(address, length, row);
-            address = address.wrapping_add(u64::from(length));
-            while slot < once && usize::from(shape.slots[slot].instruction) == i {
+        for run in runs {
+            if run.first >= shape.completed {
+                break;
+            }
+            let address = block.address.wrapping_add(u64::from(run.offset));
+            self.fetch_in_block(block, address, run.length, row);
+            let more = run.more.min(shape.completed - run.first - 1);
+            if more > 0 {
+                let last = address.wrapping_add(u64::from(run.length) - 1);
+                self.fetch_more(block, last, run, more, row);
+            }
+            let end = run.first + more;
+            while slot < once && shape.slots[slot].instruction <= end {
                 self.data(shape, slot, addresses[slot], row);
                 slot += 1;
             }
@@ -363,6 +385,42 @@ impl Execution<'_> {
         }
         if again > 0 {
             self.iterations(shape, once, addresses, repeated, row);
+        }
+    }
+
+    /// Fetches an instruction of `block`, whose first page is known.
+    #[inline(always)]
+    fn fetch_in_block(&mut self, block: &Block, address: u64, length: u8, row: &mut Counters) {
+        let last = address.wrapping_add(u64::from(length) - 1);
+        if (block.address ^ last) >> 12 != 0 {
+            return self.fetch(address, length, row);
+        }
+        let outcome = self.hierarchy.fetch(address, u32::from(length), self.page, None);
+        row.charge(RefKind::Fetch, outcome);
+    }
+
+    /// Fetches `more` instructions behind the first of `run`, all in the line of `last`.
+    #[inline(always)]
+    fn fetch_more(
+        &mut self,
+        block: &Block,
+        last: u64,
+        run: &LineRun,
+        more: u16,
+        row: &mut Counters,
+    ) {
+        let same_page = (block.address ^ last) >> 12 == 0;
+        let page = if same_page { self.page } else { self.addressing.mapping(last, self.tables) };
+        if self.hierarchy.fetch_again(last, page, u64::from(more)) {
+            row.l1i.accesses += u64::from(more);
+            row.itlb.accesses += u64::from(more);
+            return;
+        }
+        let mut address = last.wrapping_add(1);
+        let from = usize::from(run.first) + 1;
+        for &length in &block.lengths[from..from + usize::from(more)] {
+            self.fetch(address, length, row);
+            address = address.wrapping_add(u64::from(length));
         }
     }
 
