@@ -1,13 +1,13 @@
 //! Names from the symbols of a capture folder.
 
 use crate::functions::{Name, Namer, Naming, Place};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use strata_symbols::{
-    AddressSpaceId, Agreement, BuildId, DomainId, DomainSymbols, ExecutedCode, Fingerprint,
-    KERNEL_TOLERANCE, Layer, LoadBias, MachineSymbols, Mapping, NamedFingerprint, ProcessMaps,
-    SymbolSource, UserImage, Verdict, read_file, read_fingerprints, read_kallsyms_with_modules,
-    read_proc_modules, read_symbol_list,
+    AddressSpaceId, Agreement, BuildId, DomainId, DomainSymbols, EntryCheck, ExecutedCode,
+    Fingerprint, KERNEL_TOLERANCE, Layer, LoadBias, MachineSymbols, Mapping, NamedFingerprint,
+    ProcessMaps, SymbolSource, UserImage, Verdict, read_file, read_fingerprints,
+    read_kallsyms_with_modules, read_proc_modules, read_symbol_list,
 };
 use strata_workloads::manifest::{self, CaptureManifest};
 
@@ -40,6 +40,18 @@ pub enum NamesError {
         /// Address of the first.
         first: u64,
     },
+    /// Calls do not land where functions begin.
+    #[error(
+        "symbols of {whose} do not belong to this trace: only {at_start} of {calls} functions called are ones by these symbols; put the symbols of the build that ran in place (`strata capture` fetches them), or replay with --no-symbols"
+    )]
+    Misplaced {
+        /// `hypervisor`, `dom0-kernel`, …
+        whose: String,
+        /// Targets of calls at the first byte of a symbol.
+        at_start: u64,
+        /// Targets of calls.
+        calls: u64,
+    },
 }
 
 /// Names of everything in a capture.
@@ -53,6 +65,8 @@ pub struct CaptureNames {
     code: BTreeMap<(Layer, AddressSpaceId), ExecutedCode>,
     /// Blocks of user code, for the fingerprints of programs.
     user_blocks: Vec<(DomainId, AddressSpaceId, u64, Box<[u8]>)>,
+    /// Where direct calls of the hypervisor and of kernels go.
+    call_targets: BTreeMap<Layer, BTreeSet<u64>>,
     settled: bool,
 }
 
@@ -88,6 +102,7 @@ impl CaptureNames {
             fingerprints,
             code: BTreeMap::new(),
             user_blocks: Vec::new(),
+            call_targets: BTreeMap::new(),
             settled: false,
         })
     }
@@ -115,11 +130,26 @@ impl CaptureNames {
         }
     }
 
-    /// Compares the code that ran with the fingerprints that came with the symbols.
+    /// Compares the code that ran with the fingerprints that came with the symbols, and looks
+    /// whether calls land where functions begin.
     ///
     /// # Errors
-    /// [`NamesError::Wrong`] if the symbols of a kernel or of the hypervisor are of another build.
+    /// [`NamesError::Wrong`] or [`NamesError::Misplaced`] if the symbols of a kernel or of the
+    /// hypervisor are of another build.
     pub fn check(&self) -> Result<(), NamesError> {
+        for (layer, targets) in &self.call_targets {
+            let table = match layer {
+                Layer::Kernel(domain) => self.symbols.domain(*domain).map(DomainSymbols::kernel),
+                _ => Some(self.symbols.hypervisor()),
+            };
+            let Some(table) = table.filter(|table| !table.is_empty()) else { continue };
+            let check = EntryCheck::of(table, targets.iter().copied());
+            if check.fits() == Some(false) {
+                let calls = check.at_start + check.inside + check.unnamed;
+                let (whose, at_start) = (layer.to_string(), check.at_start);
+                return Err(NamesError::Misplaced { whose, at_start, calls });
+            }
+        }
         for print in &self.fingerprints {
             let Some(layer) = kernel_layer(&print.name) else { continue };
             let Some(code) = self.code.get(&(layer, NO_SPACE)) else { continue };
@@ -293,7 +323,14 @@ impl Namer for CaptureNames {
                 Naming::Later
             }
             Layer::Unknown => Naming::Known(None),
-            _ => Naming::Known(look_up(&self.symbols, place, space)),
+            layer => {
+                if let Some(target) = call_target(place) {
+                    // The idle vCPU runs the hypervisor's code.
+                    let owner = if layer == Layer::Idle { Layer::Hypervisor } else { layer };
+                    self.call_targets.entry(owner).or_default().insert(target);
+                }
+                Naming::Known(look_up(&self.symbols, place, space))
+            }
         }
     }
 
@@ -301,6 +338,13 @@ impl Namer for CaptureNames {
         self.identify();
         look_up(&self.symbols, place, space_of(place))
     }
+}
+
+/// Where a direct near call (E8 and a 32-bit displacement) goes.
+fn call_target(place: &Place<'_>) -> Option<u64> {
+    let [0xe8, a, b, c, d, ..] = *place.code else { return None };
+    let displacement = i64::from(i32::from_le_bytes([a, b, c, d]));
+    Some(place.address.wrapping_add(5).wrapping_add(displacement as u64))
 }
 
 fn look_up(symbols: &MachineSymbols, place: &Place<'_>, space: AddressSpaceId) -> Option<Name> {

@@ -124,3 +124,27 @@ fn fingerprints_tell_the_symbols_of_another_build() {
     let error = other.check().err().map(|e| e.to_string()).unwrap_or_default();
     assert!(error.contains("dom1-kernel") && error.contains("0xffffffffc0201"), "{error}");
 }
+
+#[test]
+fn symbols_under_which_calls_land_inside_functions_are_refused() {
+    let kernel = Layer::Kernel(DomainId(1));
+    let verdict = |shift: u64| {
+        let list: String = (0..100u64)
+            .map(|i| format!("{:x} T f{i}\n", 0xffff_ffff_8100_0000 + 0x40 * i + shift))
+            .collect();
+        let (folder, manifest) = folder(&list);
+        let mut names = CaptureNames::open(folder.path(), &manifest).expect("usable symbols");
+        for i in 0..100u64 {
+            let address = 0xffff_ffff_8101_0000 + 16 * i;
+            let target = 0xffff_ffff_8100_0000 + 0x40 * i;
+            let displacement = target.wrapping_sub(address + 5) as u32;
+            let mut code = vec![0xe8];
+            code.extend(displacement.to_le_bytes());
+            names.name(&Place { layer: kernel, space: None, address, code: &code });
+        }
+        names.check().err().map(|error| error.to_string())
+    };
+    assert_eq!(verdict(0), None);
+    let error = verdict(0x10).unwrap_or_default();
+    assert!(error.contains("dom1-kernel") && error.contains("0 of 100"), "{error}");
+}
