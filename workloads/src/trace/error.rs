@@ -11,7 +11,7 @@ pub enum TraceError {
     Io(#[from] io::Error),
     /// The file does not begin with the magic number.
     #[error(
-        "not a strata trace: it begins with {found}, not with \"\\x89STRATA\\n\"; foreign traces are converted with `strata import`"
+        "not a strata trace: it begins with {found}, not with \"\\x89STRATA\\n\"; `strata capture` makes one"
     )]
     Foreign {
         /// The first bytes, printable.
