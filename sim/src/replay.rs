@@ -95,6 +95,12 @@ impl<N: Namer> Replay<N> {
     }
 
     fn take_over_state(&mut self) {
+        self.take_over_registers();
+        self.addressing.follow(&self.state, &self.tables);
+    }
+
+    /// Gives the model the control registers as they are, which drops nothing.
+    fn take_over_registers(&mut self) {
         let cpu = self.state.running();
         // A stream that tells no control registers keeps the model's defaults.
         if cpu.cr0 != 0 {
@@ -104,7 +110,6 @@ impl<N: Namer> Replay<N> {
                 cr4: cpu.cr4,
             });
         }
-        self.addressing.follow(&self.state, &self.tables);
     }
 
     /// Completed instructions since the start of the stream.
@@ -120,9 +125,9 @@ impl<N: Namer> Replay<N> {
     /// Replays a batch; takes its definitions.
     pub fn batch(&mut self, batch: &mut Batch) {
         self.tables.append(&mut batch.new);
-        let mut tables = std::mem::take(&mut self.tables);
+        let tables = std::mem::take(&mut self.tables);
         self.run(batch, &tables);
-        std::mem::swap(&mut self.tables, &mut tables);
+        self.tables = tables;
     }
 
     fn run(&mut self, batch: &Batch, tables: &Definitions) {
@@ -167,8 +172,7 @@ impl<N: Namer> Replay<N> {
         let layer = layer_of(block, &self.state, page.guest_kernel);
         let space = self.addressing.space();
         let segments = self.functions.of(shape.block.index(), block, layer, space);
-        let last = segments.len() - 1;
-        let (first, several) = (segments[0], last > 0);
+        let (first, several) = (segments[0], segments.len() > 1);
         if self.rows.len() < self.functions.all().len() {
             self.rows.resize(self.functions.all().len(), Counters::default());
         }
@@ -229,6 +233,8 @@ impl<N: Namer> Replay<N> {
                 // A nested guest's own registers are not those that the host's entries obey.
                 if let Some(change) = change.filter(|_| live && !in_guest) {
                     self.hierarchy.control(change);
+                } else if !live {
+                    self.take_over_registers();
                 }
                 self.addressing.follow(&self.state, tables);
             }

@@ -400,6 +400,15 @@ fn a_range_beyond_the_trace_is_an_error_that_says_where_the_trace_ends() {
 }
 
 #[test]
+fn a_range_begins_with_the_control_registers_of_its_place() {
+    // CR4.PGE is cleared before the range and set within it: one change.
+    let steps = [run(0), Step::Pge(false), run(0), Step::Pge(true), run(0)];
+    let extent = Extent { range: 6..u64::MAX, warm_up: 0 };
+    let profile = replay(&vee07(), Nameless, batches(&steps, 50), extent);
+    assert_eq!((profile.total.instructions, profile.counts.flushes.pge_changes), (3, 1));
+}
+
+#[test]
 fn device_pages_go_through_the_tlb_and_no_cache() {
     let device = DATA + (PAGES - 1) * 4096;
     let step = Step::Run { shape: 1, addresses: vec![device, 0], iterations: 0 };
