@@ -1,10 +1,9 @@
 //! `strata check`: is a capture sound, and what can be saved of it if not.
 
 use crate::capture_input::CaptureInput;
-use crate::output_args::{OutputArgs, print};
+use crate::output_args::{Format, OutputArgs, print};
 use crate::talk::TalkArgs;
 use anyhow::{Context, bail};
-use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use strata_results::{CheckResult, salvage_text};
@@ -29,15 +28,6 @@ pub(crate) struct CheckArgs {
     output: OutputArgs,
     #[command(flatten)]
     talk: TalkArgs,
-}
-
-/// How a result is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Table,
-    /// One object
-    Json,
 }
 
 /// Runs the subcommand.

@@ -1,10 +1,9 @@
 //! `strata info`: what is in a capture.
 
 use crate::capture_input::{CaptureInput, hex};
-use crate::output_args::OutputArgs;
+use crate::output_args::{Format, OutputArgs};
 use crate::talk::TalkArgs;
 use anyhow::{Context, anyhow};
-use clap::ValueEnum;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use strata_results::{TraceInfo, TraceSurvey};
@@ -26,15 +25,6 @@ pub(crate) struct InfoArgs {
     output: OutputArgs,
     #[command(flatten)]
     talk: TalkArgs,
-}
-
-/// How a result is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Table,
-    /// One object
-    Json,
 }
 
 /// Runs the subcommand.

@@ -1,6 +1,7 @@
 //! Where results go.
 
 use anyhow::Context;
+use clap::ValueEnum;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use strata_results::{check_writable, write_file};
@@ -14,6 +15,15 @@ pub(crate) struct OutputArgs {
     /// Replace the file if it exists
     #[arg(long, requires = "output")]
     force: bool,
+}
+
+/// How a result without a tabular form is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// One object
+    Json,
 }
 
 impl OutputArgs {
