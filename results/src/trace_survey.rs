@@ -192,7 +192,8 @@ impl TraceSurvey {
 }
 
 /// Names of all kinds of events, as JSON has them.
-const EVENT_KINDS: [&str; 29] = [
+const EVENT_KINDS: [&str; 30] = [
+    "cache_flush",
     "cr0_write",
     "cr3_write",
     "cr4_write",
@@ -255,6 +256,7 @@ fn kind_of(event: &Event) -> &'static str {
         Event::Loaded(_) => "loaded",
         Event::StackPointer { .. } => "stack_pointer",
         Event::Dma { .. } => "dma",
+        Event::CacheFlush => "cache_flush",
         _ => "other",
     }
 }

@@ -31,7 +31,7 @@ fn block(address: u64, privilege: u8, lengths: &[u8]) -> Block {
 }
 
 fn slot(instruction: u16, kind: AccessKind, bytes: u16) -> Slot {
-    Slot { instruction, kind, bytes, base: Base::Own, displacement: 0 }
+    Slot { instruction, kind, bytes, modify: false, base: Base::Own, displacement: 0 }
 }
 
 fn shape(block: u32, completed: u16, slots: Vec<Slot>) -> Shape {

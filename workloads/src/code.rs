@@ -116,6 +116,7 @@ impl Analysis {
                 instruction: access.instruction,
                 kind: access.kind,
                 bytes: access.bytes,
+                modify: false,
                 base,
                 displacement,
             });

@@ -171,8 +171,14 @@ fn definitions(code: fn(&[u8]) -> Vec<u8>) -> Definitions {
         lengths: lengths.into(),
         code: code(lengths).into(),
     };
-    let slot =
-        |instruction, kind| Slot { instruction, kind, bytes: 8, base: Base::Own, displacement: 0 };
+    let slot = |instruction, kind| Slot {
+        instruction,
+        kind,
+        bytes: 8,
+        modify: false,
+        base: Base::Own,
+        displacement: 0,
+    };
     let shape = |block, completed, slots: &[Slot]| Shape {
         block: BlockId(block),
         completed,

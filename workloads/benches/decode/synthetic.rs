@@ -32,7 +32,7 @@ fn shape(number: u32, random: &mut Random) -> Shape {
                 _ => (Base::Own, 0),
             };
             let kind = if random.below(3) == 0 { AccessKind::Write } else { AccessKind::Read };
-            slots.push(Slot { instruction, kind, bytes: 8, base, displacement });
+            slots.push(Slot { instruction, kind, bytes: 8, modify: false, base, displacement });
         }
     }
     let (flow, moves) = match place {
@@ -45,6 +45,7 @@ fn shape(number: u32, random: &mut Random) -> Shape {
             instruction: INSTRUCTIONS - 1,
             kind: if flow == Flow::Call { AccessKind::Write } else { AccessKind::Read },
             bytes: 8,
+            modify: false,
             base: Base::Register(STACK_POINTER),
             displacement: if flow == Flow::Call { -8 } else { 0 },
         });

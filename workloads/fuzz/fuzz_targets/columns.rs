@@ -26,7 +26,7 @@ fn put(out: &mut Vec<u8>, mut value: usize) {
 fuzz_target!(|bytes: &[u8]| {
     let mut rest = bytes;
     let mut trace = strata_workloads::trace::MAGIC.to_vec();
-    trace.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0]);
+    trace.extend_from_slice(&[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     trace.extend_from_slice(&crc32fast::hash(&trace).to_le_bytes());
     while let Some((&kind, after)) = rest.split_first() {
         rest = after;

@@ -26,7 +26,7 @@ fn number(bytes: &mut &[u8]) -> usize {
 fn columns(trace: &[u8]) -> Vec<u8> {
     let word = |at: usize| u64::from_le_bytes(trace[at..at + 8].try_into().expect("eight bytes"));
     let mut out = Vec::new();
-    let mut at = 16 + "made up".len() + 4;
+    let mut at = 20 + "made up".len() + 4;
     while at < trace.len() - 16 {
         let kind = match &trace[at..at + 4] {
             b"DEFS" => Some(0),

@@ -75,7 +75,8 @@ pub struct Block {
     /// The CR3 value this code belongs to, where the producer's blocks are private to an address
     /// space; `None` where code is identified by its bytes alone.
     pub space: Option<u64>,
-    /// Length in bytes of each instruction, in order. Never empty.
+    /// Length in bytes of each instruction, in order: 1 to 15, or to 255 where the code is unknown,
+    /// as some producers take a sequence of instructions for one. Never empty.
     pub lengths: Box<[u8]>,
     /// Code bytes, as many as the lengths sum to; empty if the producer did not know them.
     pub code: Box<[u8]>,
@@ -150,6 +151,9 @@ pub struct Slot {
     pub kind: AccessKind,
     /// Size in bytes, 1 to 65535 (0 when the producer did not know it).
     pub bytes: u16,
+    /// The write half of a read-modify-write, as the producer marked it; the read half is the slot
+    /// before it. Only a write can be one.
+    pub modify: bool,
     /// Where the address is predicted from.
     pub base: Base,
     /// Offset in bytes from the base. For the stack pointer: from its value at the block's start.

@@ -1,14 +1,15 @@
 //! What must hold of definitions and events wherever they come from: readers refuse what a damaged
 //! file says, writers what could not be read again.
 
-use super::block::{Base, Block, MIRRORED_REGISTERS, Shape};
+use super::block::{AccessKind, Base, Block, MIRRORED_REGISTERS, Shape};
 use super::error::{Decoded, Malformed};
 use super::event::Event;
 use super::page::{PageSize, Space, SpaceId, Translation, Walk};
 
 /// More CPUs than any machine the recorder can emulate; a larger number is damage.
 pub(crate) const MAX_CPUS: u64 = 1024;
-/// Longest instruction of the ISA in bytes (Intel SDM volume 2, 2.3.11).
+/// Longest instruction of the ISA in bytes (Intel SDM volume 2, 2.3.11). Where the code is unknown a
+/// producer may have taken several for one.
 const MAX_LENGTH: u8 = 15;
 /// Most data accesses of one shape.
 const MAX_SLOTS: usize = u16::MAX as usize;
@@ -32,7 +33,8 @@ pub(crate) fn block(block: &Block) -> Decoded<()> {
         (1..=usize::from(u16::MAX)).contains(&instructions),
         "the block at {address:#x} has {instructions} instructions, not 1 to 65535"
     );
-    let worst = block.lengths.iter().find(|&&length| !(1..=MAX_LENGTH).contains(&length));
+    let longest = if block.code.is_empty() { u8::MAX } else { MAX_LENGTH };
+    let worst = block.lengths.iter().find(|&&length| !(1..=longest).contains(&length));
     require!(
         worst.is_none(),
         "an instruction of {} bytes in the block at {address:#x}",
@@ -78,6 +80,10 @@ pub(crate) fn shape(shape: &Shape, instructions: usize) -> Decoded<()> {
             "a slot of instruction {instruction} after {last} in a shape of block {id} that began {begun}"
         );
         last = instruction;
+        require!(
+            !slot.modify || slot.kind == AccessKind::Write,
+            "a read marked as the write of a modify in a shape of block {id}"
+        );
         match slot.base {
             Base::Register(register) => require!(
                 register < MIRRORED_REGISTERS,

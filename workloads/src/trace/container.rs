@@ -2,12 +2,13 @@
 
 use super::bytes::{Bytes, put};
 use super::error::{Decoded, Malformed, TraceError};
+use super::lacks::Lacks;
 use std::io::{self, Read, Write};
 
 /// First bytes of every trace. The high bit catches text-mode transfers, the newline does too.
 pub const MAGIC: [u8; 8] = *b"\x89STRATA\n";
 /// The version this program writes, and the newest it reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Last bytes of a whole trace, after the index's offset.
 const TRAILER: [u8; 8] = *b"STRAEND\n";
 /// Size of the trailer in bytes.
@@ -20,6 +21,8 @@ const MAX_COLUMN: u64 = 1 << 28;
 /// No frame may be larger; a larger length is damage.
 const MAX_FRAME: u64 = 1 << 32;
 const MAX_DESCRIPTION: usize = 1 << 20;
+/// Size of the lacks in the header.
+const LACKS_SIZE: usize = 4;
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -251,8 +254,19 @@ pub(crate) fn read_trailer(input: &mut impl Read) -> io::Result<Option<u64>> {
     Ok(Some(u64::from_le_bytes(word)))
 }
 
-/// Writes the file's header; returns its size in bytes.
-pub(crate) fn write_header(out: &mut impl Write, description: &str) -> Result<u64, TraceError> {
+/// What a file's header says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Header {
+    pub(crate) description: String,
+    pub(crate) lacks: Lacks,
+}
+
+/// Writes the file's header; returns its size in bytes, which does not depend on the lacks.
+pub(crate) fn write_header(
+    out: &mut impl Write,
+    description: &str,
+    lacks: Lacks,
+) -> Result<u64, TraceError> {
     if description.len() > MAX_DESCRIPTION {
         let message = format!("a description of {} bytes, more than 1 MiB", description.len());
         return Err(TraceError::Inconsistent(message));
@@ -261,6 +275,7 @@ pub(crate) fn write_header(out: &mut impl Write, description: &str) -> Result<u6
     header.extend_from_slice(&MAGIC);
     header.extend_from_slice(&VERSION.to_le_bytes());
     header.extend_from_slice(&(description.len() as u32).to_le_bytes());
+    header.extend_from_slice(&lacks.bits().to_le_bytes());
     header.extend_from_slice(description.as_bytes());
     let sum = crc32fast::hash(&header);
     header.extend_from_slice(&sum.to_le_bytes());
@@ -268,8 +283,8 @@ pub(crate) fn write_header(out: &mut impl Write, description: &str) -> Result<u6
     Ok(header.len() as u64)
 }
 
-/// Reads the file's header; returns its description and size in bytes.
-pub(crate) fn read_header(input: &mut impl Read) -> Result<(String, u64), TraceError> {
+/// Reads the file's header; returns what it says and its size in bytes.
+pub(crate) fn read_header(input: &mut impl Read) -> Result<(Header, u64), TraceError> {
     let mut fixed = [0; 16];
     let got = read_up_to(input, &mut fixed)?;
     if got == 0 {
@@ -292,19 +307,26 @@ pub(crate) fn read_header(input: &mut impl Read) -> Result<(String, u64), TraceE
     if version == 0 || length as usize > MAX_DESCRIPTION {
         return Err(damaged("the header contradicts itself"));
     }
+    // Version 1 had no lacks.
+    let lacks = if version == 1 { 0 } else { LACKS_SIZE };
     let mut rest = Vec::new();
-    if read_payload(input, u64::from(length) + 4, &mut rest)?.is_none() {
+    if read_payload(input, (lacks + 4) as u64 + u64::from(length), &mut rest)?.is_none() {
         return Err(TraceError::Truncated { offset: 0, instructions: 0 });
     }
+    let size = (fixed.len() + rest.len()) as u64;
     let sum = rest.split_off(rest.len() - 4);
-    let text = rest;
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&fixed);
-    hasher.update(&text);
+    hasher.update(&rest);
     if hasher.finalize().to_le_bytes() != sum[..] {
         return Err(damaged("the header fails its checksum"));
     }
-    let size = (fixed.len() + text.len() + sum.len()) as u64;
-    let text = String::from_utf8(text).map_err(|_| damaged("the description is not UTF-8"))?;
-    Ok((text, size))
+    let text = rest.split_off(lacks);
+    let bits = rest.iter().rev().fold(0, |bits, &byte| bits << 8 | u32::from(byte));
+    let Some(lacks) = Lacks::from_bits(bits) else {
+        return Err(damaged(&format!("the header tells of unknown lacks, bits {bits:#x}")));
+    };
+    let description =
+        String::from_utf8(text).map_err(|_| damaged("the description is not UTF-8"))?;
+    Ok((Header { description, lacks }, size))
 }

@@ -137,7 +137,8 @@ fn encode_shape(out: &mut Vec<u8>, shape: &Shape, previous: u32) {
             Base::Block => MIRRORED_REGISTERS,
             Base::Own => MIRRORED_REGISTERS + 1,
         };
-        out.push(base << 1 | u8::from(slot.kind == AccessKind::Write));
+        let write = u8::from(slot.kind == AccessKind::Write);
+        out.push(u8::from(slot.modify) << 7 | base << 1 | write);
         put(out, u64::from(slot.bytes));
         if slot.base != Base::Own {
             put_signed(out, slot.displacement);
@@ -300,7 +301,7 @@ fn decode_shape(
         instruction += bytes.bounded(left, "instruction of a slot")? as u16;
         let what = bytes.byte()?;
         let size = bytes.bounded(u64::from(u16::MAX), "size of an access")? as u16;
-        let base = match what >> 1 {
+        let base = match what >> 1 & 0x3f {
             MIRRORED_REGISTERS => Base::Block,
             register if register < MIRRORED_REGISTERS => Base::Register(register),
             own if own == MIRRORED_REGISTERS + 1 => Base::Own,
@@ -308,7 +309,8 @@ fn decode_shape(
         };
         let displacement = if base == Base::Own { 0 } else { bytes.signed()? };
         let kind = if what & 1 != 0 { AccessKind::Write } else { AccessKind::Read };
-        slots.push(Slot { instruction, kind, bytes: size, base, displacement });
+        let modify = what & 0x80 != 0;
+        slots.push(Slot { instruction, kind, bytes: size, modify, base, displacement });
     }
     let shape = Shape {
         block: BlockId(number as u32),

@@ -263,6 +263,9 @@ pub enum Event {
         /// True when the device wrote.
         write: bool,
     },
+    /// Every cache is emptied, as WBINVD does it: modified lines are written back first. TLBs keep
+    /// what they have.
+    CacheFlush,
 }
 
 /// Why a gap is in the stream.

@@ -38,6 +38,7 @@ mod kind {
     pub(super) const LOADED: u8 = 23;
     pub(super) const STACK_POINTER: u8 = 24;
     pub(super) const DMA: u8 = 25;
+    pub(super) const CACHE_FLUSH: u8 = 26;
 }
 
 /// Difference as it is stored: small when the values are near, whichever is larger.
@@ -172,6 +173,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, event: &Event, state: &MachineState) {
             put(out, address);
             put(out, u64::from(bytes));
         }
+        Event::CacheFlush => out.push(kind::CACHE_FLUSH),
     }
 }
 
@@ -327,6 +329,7 @@ pub(crate) fn decode(
             let write = bytes.byte()? != 0;
             Event::Dma { address: bytes.number()?, bytes: word(bytes, "DMA length")?, write }
         }
+        kind::CACHE_FLUSH => Event::CacheFlush,
         other => {
             return Err(Malformed::new(format!("event kind {other}, which no version defines")));
         }

@@ -7,6 +7,7 @@ use super::container::{self, FrameKind, NextFrame};
 use super::definitions_codec::TableSizes;
 use super::error::{Malformed, TraceError};
 use super::index::{self, Ending, IndexEntry};
+use super::lacks::Lacks;
 use super::tables::Tables;
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub struct IndexedTrace {
     file: Arc<File>,
     description: Arc<str>,
+    lacks: Lacks,
     tables: Arc<Tables>,
     chunks: Arc<[IndexEntry]>,
     ending: Ending,
@@ -33,7 +35,7 @@ impl IndexedTrace {
     /// [`TraceReader::open`](super::TraceReader::open).
     pub fn open(path: &Path) -> Result<Self, TraceError> {
         let file = File::open(path)?;
-        let (description, first) = container::read_header(&mut At { file: &file, offset: 0 })?;
+        let (header, first) = container::read_header(&mut At { file: &file, offset: 0 })?;
         let mut frames = Frames::new(&file)?;
         let length = file.metadata()?.len();
         let trailer = length.saturating_sub(container::TRAILER_SIZE).max(first);
@@ -60,7 +62,8 @@ impl IndexedTrace {
             return Err(damaged(next, Malformed::new(what)));
         }
         Ok(IndexedTrace {
-            description: description.into(),
+            description: header.description.into(),
+            lacks: header.lacks,
             tables: Arc::new(tables),
             chunks: entries.into_iter().filter(|e| e.kind == FrameKind::Chunk).collect(),
             ending,
@@ -71,6 +74,11 @@ impl IndexedTrace {
     /// The header's free text.
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// What the stream cannot tell; nothing for a trace that a recorder made.
+    pub fn lacks(&self) -> Lacks {
+        self.lacks
     }
 
     /// All definitions of the trace.

@@ -55,6 +55,7 @@ mod event;
 mod event_codec;
 mod index;
 mod indexed;
+mod lacks;
 mod page;
 mod predict;
 mod reader;
@@ -82,6 +83,7 @@ pub use event::{
 };
 pub use index::{Ending, IndexEntry};
 pub use indexed::{IndexedChunk, IndexedTrace};
+pub use lacks::Lacks;
 pub use page::{
     PageFlags, PageMap, PageSize, Space, SpaceId, Translation, TranslationId, Walk, WalkId,
 };

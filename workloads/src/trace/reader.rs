@@ -3,10 +3,11 @@
 use super::batch::{Batch, Definitions};
 use super::chunk::{ChunkHead, Totals};
 use super::chunk_decoder::ChunkDecoder;
-use super::container::{self, ContentHash, FrameKind, NextFrame};
+use super::container::{self, ContentHash, FrameKind, Header, NextFrame};
 use super::definitions_codec::TableSizes;
 use super::error::{Decoded, Malformed, TraceError};
 use super::index::Ending;
+use super::lacks::Lacks;
 use super::sizes::StoredSizes;
 use super::state::MachineState;
 use super::tables::Tables;
@@ -17,7 +18,7 @@ use std::path::Path;
 /// Reads a trace front to back from anything that gives bytes.
 pub struct TraceReader<R: Read> {
     input: R,
-    description: String,
+    header: Header,
     /// Where the next frame begins.
     offset: u64,
     /// Where the frame being read begins.
@@ -65,10 +66,10 @@ impl<R: Read> TraceReader<R> {
     /// # Errors
     /// Fails if the input cannot be read or is no trace of a known version.
     pub fn new(mut input: R) -> Result<Self, TraceError> {
-        let (description, offset) = container::read_header(&mut input)?;
+        let (header, offset) = container::read_header(&mut input)?;
         Ok(TraceReader {
             input,
-            description,
+            header,
             offset,
             frame: offset,
             decompressor: zstd::bulk::Decompressor::new()?,
@@ -89,7 +90,12 @@ impl<R: Read> TraceReader<R> {
 
     /// The header's free text.
     pub fn description(&self) -> &str {
-        &self.description
+        &self.header.description
+    }
+
+    /// What the stream cannot tell; nothing for a trace that a recorder made.
+    pub fn lacks(&self) -> Lacks {
+        self.header.lacks
     }
 
     /// All definitions read so far.

@@ -116,6 +116,7 @@ fn copy(
         if let Some(sink) = sink.take() {
             let options = WriterOptions {
                 description: reader.description().to_owned(),
+                lacks: reader.lacks(),
                 initial: reader.chunk_head().map(|head| head.state.clone()).unwrap_or_default(),
                 ..WriterOptions::default()
             };
@@ -145,8 +146,9 @@ fn copy(
         (None, Some(error)) => return Err(error),
         (None, None) => {
             let sink = sink.expect("no writer has taken it");
-            let description = reader.description().to_owned();
-            TraceWriter::create(sink, WriterOptions { description, ..WriterOptions::default() })?
+            let (description, lacks) = (reader.description().to_owned(), reader.lacks());
+            let options = WriterOptions { description, lacks, ..WriterOptions::default() };
+            TraceWriter::create(sink, options)?
         }
     };
     let (sink, kept) = writer.finish()?;

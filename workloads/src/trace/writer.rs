@@ -9,10 +9,11 @@ use super::definitions_codec::{self, TableSizes};
 use super::error::{Malformed, TraceError};
 use super::event::Event;
 use super::index::{self, Ending, IndexEntry};
+use super::lacks::Lacks;
 use super::page::{Space, SpaceId};
 use super::predict::Coded;
 use super::state::MachineState;
-use std::io::Write;
+use std::io::{Seek, Write};
 
 /// A chunk is closed when its columns reach this size even if it is short of instructions, so that
 /// a stream of endless iterations stays within bounds too.
@@ -25,6 +26,8 @@ pub struct WriterOptions {
     pub level: i32,
     /// Who wrote it and from what: free text in the header.
     pub description: String,
+    /// What the stream cannot tell.
+    pub lacks: Lacks,
     /// Instructions after which a chunk is closed.
     pub chunk_instructions: u64,
     /// The machine's state before the first batch.
@@ -36,6 +39,7 @@ impl Default for WriterOptions {
         WriterOptions {
             level: 6,
             description: String::new(),
+            lacks: Lacks::NOTHING,
             chunk_instructions: 1 << 20,
             initial: MachineState::default(),
         }
@@ -62,6 +66,7 @@ impl From<Malformed> for TraceError {
 /// readers can use up to the last chunk.
 pub struct TraceWriter<W: Write> {
     out: W,
+    description: String,
     offset: u64,
     compressor: zstd::bulk::Compressor<'static>,
     payload: Vec<u8>,
@@ -96,7 +101,7 @@ impl<W: Write> TraceWriter<W> {
         if cpu >= cpus || cpus as u64 > consistency::MAX_CPUS {
             return Err(TraceError::Inconsistent(format!("CPU {cpu} of {cpus} runs at the start")));
         }
-        let offset = container::write_header(&mut out, &options.description)?;
+        let offset = container::write_header(&mut out, &options.description, options.lacks)?;
         let mut encoder = ChunkEncoder::new();
         let coded = Coded::default();
         encoder.begin(&coded, &options.initial);
@@ -108,6 +113,7 @@ impl<W: Write> TraceWriter<W> {
         };
         Ok(TraceWriter {
             out,
+            description: options.description,
             offset,
             compressor: zstd::bulk::Compressor::new(options.level)?,
             payload: Vec::new(),
@@ -340,6 +346,24 @@ impl<W: Write> TraceWriter<W> {
         container::write_trailer(&mut self.out, index_offset)?;
         self.out.flush()?;
         Ok((self.out, ending))
+    }
+}
+
+impl<W: Write + Seek> TraceWriter<W> {
+    /// As [`finish`](Self::finish), for a producer that learns only at the end what its stream
+    /// lacks: the header is written anew. `out` must have been at its start when the writer was
+    /// created; it is left at its end.
+    ///
+    /// # Errors
+    /// Fails if the sink does.
+    pub fn finish_lacking(mut self, lacks: Lacks) -> Result<(W, Ending), TraceError> {
+        let description = std::mem::take(&mut self.description);
+        let (mut out, ending) = self.finish()?;
+        out.rewind()?;
+        container::write_header(&mut out, &description, lacks)?;
+        out.seek(std::io::SeekFrom::End(0))?;
+        out.flush()?;
+        Ok((out, ending))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use strata_workloads::trace::{
     AccessKind, Base, Batch, Block, BlockId, CodeSize, ControlRegister, CpuState, Descriptor,
-    DescriptorTable, Event, Flow, GapReason, GrantOperation, Interrupt, InterruptKind,
+    DescriptorTable, Event, Flow, GapReason, GrantOperation, Interrupt, InterruptKind, Lacks,
     MachineState, PageFlags, PageSize, Repeat, Shape, ShapeId, Slot, Space, SpaceId, StackEffect,
     Translation, TranslationId, Vcpu, Walk, WalkId, WriterOptions,
 };
@@ -142,6 +142,7 @@ impl Maker<'_> {
         WriterOptions {
             level: 1,
             description: "made up".into(),
+            lacks: Lacks::from_bits((chunk_instructions as u32) << 3).unwrap_or_default(),
             chunk_instructions,
             initial: MachineState { cpus, cpu },
         }
@@ -167,9 +168,12 @@ impl Maker<'_> {
 
     fn block(&mut self) {
         let c = &mut self.choices;
-        let lengths: Box<[u8]> = (0..1 + c.below(6)).map(|_| 1 + c.byte() % 15).collect();
+        let mut lengths: Box<[u8]> = (0..1 + c.below(6)).map(|_| 1 + c.byte() % 15).collect();
         let bytes: usize = lengths.iter().map(|&length| usize::from(length)).sum();
         let code = if c.yes() { (0..bytes).map(|_| c.byte()).collect() } else { Box::default() };
+        if code.is_empty() {
+            lengths[0] *= 17;
+        }
         let block = Block {
             address: c.number(),
             code_size: [CodeSize::Bits16, CodeSize::Bits32, CodeSize::Bits64][c.below(3)],
@@ -199,10 +203,13 @@ impl Maker<'_> {
                     _ => Base::Own,
                 };
                 let displacement = if base == Base::Own { 0 } else { c.number() as i64 };
+                let write = c.yes();
+                let bytes = [1, 2, 4, 8, 16, 32, 512, 0][c.below(8)];
                 slots.push(Slot {
                     instruction: instruction as u16,
-                    kind: if c.yes() { AccessKind::Write } else { AccessKind::Read },
-                    bytes: [1, 2, 4, 8, 16, 32, 512, 0][c.below(8)],
+                    kind: if write { AccessKind::Write } else { AccessKind::Read },
+                    bytes,
+                    modify: write && bytes >= 8,
                     base,
                     displacement,
                 });
@@ -306,7 +313,7 @@ impl Maker<'_> {
 
     fn event(&mut self) {
         let c = &mut self.choices;
-        let event = match c.byte() % 26 {
+        let event = match c.byte() % 27 {
             0 if self.told < self.translations => {
                 self.told += 1;
                 Event::Translation(TranslationId(self.told - 1))
@@ -384,6 +391,7 @@ impl Maker<'_> {
             21 => Event::Cpu { number: u16::from(c.byte() % 5) },
             22 => Event::Current(c.vcpu()),
             23 => Event::Loaded(c.vcpu()),
+            25 => Event::CacheFlush,
             24 => Event::StackPointer { value: c.number() },
             _ => Event::Dma { address: c.number(), bytes: c.number() as u32, write: c.yes() },
         };

@@ -14,6 +14,7 @@ use strata_workloads::trace::{
 #[derive(Debug, Default)]
 pub(crate) struct Decoded {
     pub(crate) description: String,
+    pub(crate) lacks: u32,
     pub(crate) items: Vec<Item>,
     pub(crate) definitions: Definitions,
     /// Address codes met.
@@ -74,10 +75,16 @@ pub(crate) fn decode(trace: &[u8]) -> Decoded {
     let mut out = Decoded::default();
     let mut file = Cursor(trace);
     assert_eq!(file.take(8), b"\x89STRATA\n");
-    assert_eq!(file.fixed(4), 1);
+    let version = file.fixed(4);
+    assert!(matches!(version, 1 | 2));
     let length = file.fixed(4) as usize;
+    let mut size = 16 + length;
+    if version == 2 {
+        out.lacks = file.fixed(4) as u32;
+        size += 4;
+    }
     out.description = String::from_utf8(file.take(length).to_vec()).unwrap();
-    assert_eq!(file.fixed(4), u64::from(crc32fast::hash(&trace[..16 + length])));
+    assert_eq!(file.fixed(4), u64::from(crc32fast::hash(&trace[..size])));
     let mut told = 0;
     let mut hash = blake3::Hasher::new();
     let mut frames = Vec::new();
@@ -203,14 +210,14 @@ fn definitions(columns: &mut [Cursor<'_>], out: &mut Definitions) {
                 instruction += shapes.u16();
                 let what = shapes.u8();
                 let bytes = shapes.u16();
-                let base = match what >> 1 {
+                let base = match what >> 1 & 0x3f {
                     18 => Base::Block,
                     19 => Base::Own,
                     register => Base::Register(register),
                 };
                 let displacement = if base == Base::Own { 0 } else { shapes.s() };
                 let kind = if what & 1 != 0 { AccessKind::Write } else { AccessKind::Read };
-                Slot { instruction, kind, bytes, base, displacement }
+                Slot { instruction, kind, bytes, modify: what & 0x80 != 0, base, displacement }
             })
             .collect();
         out.shapes.push(Shape {
@@ -559,6 +566,7 @@ fn event(c: &mut Cursor<'_>, machine: &MachineState, told: &mut u32) -> Event {
         22 => Event::Current(vcpu(c)),
         23 => Event::Loaded(vcpu(c)),
         24 => Event::StackPointer { value: cpu.stack_pointer.wrapping_add(c.a()) },
+        26 => Event::CacheFlush,
         25 => Event::Dma { write: c.u8() != 0, address: c.u(), bytes: c.u32() },
         other => panic!("event {other}"),
     }

@@ -3,7 +3,10 @@ use super::made_up::stream;
 use super::naive;
 use proptest::prelude::*;
 use std::io::Write;
-use strata_workloads::trace::{Batch, Definitions, IndexedTrace, TableSizes, TraceReader};
+use std::path::Path;
+use strata_workloads::trace::{
+    Batch, Definitions, IndexedTrace, Lacks, TableSizes, TraceReader, TraceWriter,
+};
 
 pub(crate) fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
@@ -33,6 +36,7 @@ proptest! {
         let trace = write(&made_up).unwrap();
         let decoded = naive::decode(&trace);
         prop_assert_eq!(decoded.description, "made up");
+        prop_assert_eq!(decoded.lacks, made_up.options.lacks.bits());
         prop_assert_eq!(decoded.definitions, definitions);
         prop_assert_eq!(decoded.items, items);
         prop_assert!(decoded.whole);
@@ -190,7 +194,38 @@ fn every_kind_of_event_and_code_occurs_in_made_up_streams() {
             }
         }
     }
-    assert_eq!(events.len(), 26, "{events:?}");
+    assert_eq!(events.len(), 27, "{events:?}");
     let all: BTreeSet<u8> = (0..20).chain([33, 34, 35, 40, 41]).collect();
     assert_eq!(codes, all);
+}
+
+#[test]
+fn a_trace_of_version_1_is_read_and_lacks_nothing() {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/samples/xen-net-tx/trace.strata"));
+    assert_eq!(std::fs::read(path).unwrap()[8..12], [1, 0, 0, 0]);
+    assert!(IndexedTrace::open(path).unwrap().lacks().is_nothing());
+    let mut reader = TraceReader::open(path).unwrap();
+    assert!(reader.lacks().is_nothing());
+    assert!(reader.read(&mut Batch::default()).unwrap());
+}
+
+#[test]
+fn what_a_stream_lacks_may_be_known_at_its_end_only() {
+    let made_up = stream(&[7; 400]);
+    let before = write(&made_up).unwrap();
+    let lacks = Lacks { fetches: true, sizes: true, ..Lacks::NOTHING };
+    let sink = std::io::Cursor::new(Vec::new());
+    let mut writer = TraceWriter::create(sink, made_up.options.clone()).unwrap();
+    for batch in &made_up.batches {
+        writer.write(&mut batch.clone()).unwrap();
+    }
+    let (mut sink, ending) = writer.finish_lacking(lacks).unwrap();
+    assert_eq!(std::io::Seek::stream_position(&mut sink).unwrap(), before.len() as u64);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(sink.get_ref()).unwrap();
+    let indexed = IndexedTrace::open(file.path()).unwrap();
+    assert_eq!((indexed.lacks(), *indexed.ending()), (lacks, ending));
+    let reader = TraceReader::new(&sink.get_ref()[..]).unwrap();
+    assert_eq!((reader.lacks(), reader.description()), (lacks, "made up"));
+    assert_eq!(sink.get_ref()[31..], before[31..]);
 }

@@ -45,7 +45,7 @@ fn sample() -> MadeUp {
 
 /// Offset and length of each frame, with its tag.
 fn frames(trace: &[u8]) -> Vec<(usize, usize, [u8; 4])> {
-    let mut at = 16 + "made up".len() + 4;
+    let mut at = 20 + "made up".len() + 4;
     let mut frames = Vec::new();
     while at < trace.len() - 16 {
         let length = u64::from_le_bytes(trace[at + 4..at + 12].try_into().unwrap()) as usize;

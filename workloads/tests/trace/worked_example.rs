@@ -16,6 +16,7 @@ fn batch() -> Batch {
         instruction: 0,
         kind: AccessKind::Read,
         bytes: 8,
+        modify: false,
         base: Base::Register(7),
         displacement: 8,
     };

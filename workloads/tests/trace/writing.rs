@@ -71,8 +71,14 @@ fn block() -> Block {
 }
 
 fn shape() -> Shape {
-    let slot =
-        Slot { instruction: 0, kind: AccessKind::Read, bytes: 8, base: Base::Own, displacement: 0 };
+    let slot = Slot {
+        instruction: 0,
+        kind: AccessKind::Read,
+        bytes: 8,
+        modify: false,
+        base: Base::Own,
+        displacement: 0,
+    };
     Shape {
         block: BlockId(0),
         completed: 2,
@@ -134,6 +140,8 @@ fn what_no_reader_would_take_is_not_written() {
         (refusal(|b| b.new.shapes[0].slots.swap(0, 1)), "instruction 0 after 1"),
         (refusal(|b| b.new.shapes[0].slots[0].base = Base::Register(18)), "register 18"),
         (refusal(|b| b.new.shapes[0].slots[0].displacement = 1), "without a base"),
+        (refusal(|b| b.new.shapes[0].slots[0].modify = true), "a read marked"),
+        (refusal(|b| b.new.blocks[0].lengths = Box::new([3, 16])), "16 bytes"),
         (
             refusal(|b| b.new.shapes[0].repeat = Some(Repeat { slots: 3, backward: false })),
             "repeats 3 of its 2",
