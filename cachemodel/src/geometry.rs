@@ -76,15 +76,6 @@ pub struct CacheGeometry {
     sets: NonZeroU64,
 }
 
-/// `size`, `ways` and `line-size` of a cache as a machine file states them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct CacheSection {
-    size: ByteSize,
-    ways: Ways,
-    line_size: ByteSize,
-}
-
 impl CacheGeometry {
     /// Smallest line, in bytes. Keeps two bits of a line's number free for the model.
     pub const MIN_LINE_BYTES: u64 = 8;
@@ -145,16 +136,9 @@ impl CacheGeometry {
         })
     }
 
-    pub(crate) fn from_section(name: &str, section: &CacheSection) -> Result<Self, Error> {
-        Self::new(name, section.size.0, section.ways, section.line_size.0)
-    }
-
-    pub(crate) fn to_section(self) -> CacheSection {
-        CacheSection {
-            size: ByteSize(self.size_bytes()),
-            ways: self.ways,
-            line_size: ByteSize(self.line_bytes()),
-        }
+    /// Associativity as it was stated.
+    pub(crate) fn ways_as_written(&self) -> Ways {
+        self.ways
     }
 
     /// Capacity in bytes.
@@ -206,17 +190,8 @@ fn write_associativity(f: &mut fmt::Formatter<'_>, sets: u64, ways: usize) -> fm
 /// Entries and associativity of a TLB. Any number of sets, power of two or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TlbGeometry {
-    ways: Ways,
     ways_count: usize,
     sets: NonZeroU64,
-}
-
-/// `entries` and `ways` of a TLB as a machine file states them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct TlbSection {
-    entries: u64,
-    ways: Ways,
 }
 
 impl TlbGeometry {
@@ -249,18 +224,9 @@ impl TlbGeometry {
             return Err(wrong("entries", rule, entries));
         }
         Ok(Self {
-            ways,
             ways_count: usize::try_from(ways_count).expect("at most MAX_ENTRIES"),
             sets: NonZeroU64::new(entries / ways_count).expect("ways divide entries"),
         })
-    }
-
-    pub(crate) fn from_section(name: &str, section: &TlbSection) -> Result<Self, Error> {
-        Self::new(name, section.entries, section.ways)
-    }
-
-    pub(crate) fn to_section(self) -> TlbSection {
-        TlbSection { entries: self.entries(), ways: self.ways }
     }
 
     /// Number of translations held.

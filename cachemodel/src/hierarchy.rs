@@ -86,15 +86,15 @@ impl Hierarchy {
     pub fn new(machine: &Machine) -> Self {
         Self {
             semantics: machine.semantics(),
-            l1i: Cache::new(machine.l1i()),
-            l1d: Cache::new(machine.l1d()),
-            l2: Cache::new(machine.l2()),
-            itlb: Tlb::new(machine.itlb()),
-            dtlb: Tlb::new(machine.dtlb()),
+            l1i: Cache::new(machine.l1i().geometry()),
+            l1d: Cache::new(machine.l1d().geometry()),
+            l2: Cache::new(machine.l2().expect("two levels").data().geometry()),
+            itlb: Tlb::new(machine.itlb().arrays()[0].geometry()),
+            dtlb: Tlb::new(machine.dtlb().arrays()[0].geometry()),
             registers: ControlRegisters::default(),
             last_fetch: FetchedLine::NONE,
-            l1i_shift: machine.l1i().line_shift(),
-            l1d_shift: machine.l1d().line_shift(),
+            l1i_shift: machine.l1i().geometry().line_shift(),
+            l1d_shift: machine.l1d().geometry().line_shift(),
             plain_hits: PlainHits::default(),
             counts: Counts::default(),
         }

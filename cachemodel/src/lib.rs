@@ -42,6 +42,7 @@ mod semantics;
 mod size;
 mod span;
 mod tlb;
+mod translator;
 
 pub use cache::{Cache, CacheLookup, LineAddr};
 pub use counts::{
@@ -52,9 +53,14 @@ pub use error::{BrokenLaw, Error};
 pub use geometry::{CacheGeometry, TlbGeometry, Ways};
 pub use hierarchy::{Hierarchy, RefKind};
 pub use invalidation::{ControlEvent, ControlRegisters, Flush};
-pub use machine::{EventDelivery, Machine, TagScheme};
+pub use machine::{
+    AddressKind, CacheSpec, CostModel, EventDelivery, Inclusion, Level, Machine, Prefetcher,
+    Replacement, Sharing, TagScheme, TlbArraySpec, TlbSpec, Vendor, WalkMemory, WalkSpec, WayMask,
+    WhatIf, WritePolicy,
+};
 pub use outcome::Outcome;
 pub use page::{Mapping, PageSize, PhysAddr};
 pub use semantics::Semantics;
 pub use size::ByteSize;
 pub use tlb::{Tlb, TlbLookup};
+pub use translator::{Identity, NestedWalk, PageWalk, TableWalk, Translator};

@@ -1,14 +1,31 @@
 //! A machine: its caches, its TLBs, and the rules by which they are driven.
 
+mod cache_spec;
+mod cost;
+mod file;
+mod replacement;
+mod tag_scheme;
+mod tlb_spec;
+mod walk_spec;
+
 use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use cache_spec::{
+    AddressKind, CacheSpec, Inclusion, Prefetcher, Sharing, WayMask, WritePolicy,
+};
+pub use cost::CostModel;
+pub use replacement::Replacement;
+pub use tag_scheme::{TagScheme, Vendor, WhatIf};
+pub use tlb_spec::{TlbArraySpec, TlbSpec};
+pub use walk_spec::{WalkMemory, WalkSpec};
+
 use crate::error::Error;
-use crate::geometry::{CacheGeometry, CacheSection, TlbGeometry, TlbSection};
 use crate::preset;
 use crate::semantics::Semantics;
+use file::MachineFile;
 
 /// Whether the memory accesses of interrupt and exception delivery are part of the replay.
 ///
@@ -32,21 +49,52 @@ impl fmt::Display for EventDelivery {
     }
 }
 
-/// What a TLB entry is tagged with, and so what a switch of address space drops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum TagScheme {
-    /// The rules of the processor manual to the letter: the global bit and PCIDs.
-    #[default]
-    Architectural,
+/// One level of the cache hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Level {
+    /// One cache for instructions and data.
+    Unified(CacheSpec),
+    /// A cache for instructions and one for data.
+    Split {
+        /// For instruction fetches.
+        instruction: CacheSpec,
+        /// For data.
+        data: CacheSpec,
+    },
 }
 
-impl fmt::Display for TagScheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Architectural => "architectural",
-        })
+impl Level {
+    /// The cache that instruction fetches go through.
+    #[must_use]
+    pub fn instruction(&self) -> &CacheSpec {
+        match self {
+            Self::Unified(cache) | Self::Split { instruction: cache, .. } => cache,
+        }
+    }
+
+    /// The cache that data goes through.
+    #[must_use]
+    pub fn data(&self) -> &CacheSpec {
+        match self {
+            Self::Unified(cache) | Self::Split { data: cache, .. } => cache,
+        }
+    }
+
+    /// Whether instructions and data share one cache.
+    #[must_use]
+    pub fn is_unified(&self) -> bool {
+        matches!(self, Self::Unified(_))
+    }
+
+    /// Its caches with their names in machine files, as in `l1i` and `l1d`, or `l2`.
+    pub fn caches(&self, number: usize) -> impl Iterator<Item = (String, &CacheSpec)> {
+        let (first, second) = match self {
+            Self::Unified(cache) => ((format!("l{number}"), cache), None),
+            Self::Split { instruction, data } => {
+                ((format!("l{number}i"), instruction), Some((format!("l{number}d"), data)))
+            }
+        };
+        std::iter::once(first).chain(second)
     }
 }
 
@@ -62,80 +110,24 @@ pub struct Machine {
     semantics: Semantics,
     event_delivery: EventDelivery,
     tags: TagScheme,
-    l1i: CacheGeometry,
-    l1d: CacheGeometry,
-    l2: CacheGeometry,
-    itlb: TlbGeometry,
-    dtlb: TlbGeometry,
-}
-
-/// The text form, well-typed but not yet checked.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct MachineFile {
-    name: String,
-    #[serde(default)]
-    description: String,
-    #[serde(default)]
-    semantics: Semantics,
-    #[serde(default)]
-    event_delivery: EventDelivery,
-    #[serde(default)]
-    tags: TagScheme,
-    l1i: CacheSection,
-    l1d: CacheSection,
-    l2: CacheSection,
-    itlb: TlbSection,
-    dtlb: TlbSection,
-}
-
-impl TryFrom<MachineFile> for Machine {
-    type Error = Error;
-
-    fn try_from(file: MachineFile) -> Result<Self, Error> {
-        let machine = Self {
-            l1i: CacheGeometry::from_section("l1i", &file.l1i)?,
-            l1d: CacheGeometry::from_section("l1d", &file.l1d)?,
-            l2: CacheGeometry::from_section("l2", &file.l2)?,
-            itlb: TlbGeometry::from_section("itlb", &file.itlb)?,
-            dtlb: TlbGeometry::from_section("dtlb", &file.dtlb)?,
-            name: file.name,
-            description: file.description,
-            semantics: file.semantics,
-            event_delivery: file.event_delivery,
-            tags: file.tags,
-        };
-        for (name, l1) in [("l1i", &machine.l1i), ("l1d", &machine.l1d)] {
-            if machine.l2.line_bytes() < l1.line_bytes() {
-                return Err(Error::Geometry {
-                    key: "l2.line-size".to_owned(),
-                    rule: format!("at least {name}.line-size = {} bytes", l1.line_bytes()),
-                    got: machine.l2.line_bytes().to_string(),
-                });
-            }
-        }
-        Ok(machine)
-    }
-}
-
-impl From<Machine> for MachineFile {
-    fn from(machine: Machine) -> Self {
-        Self {
-            name: machine.name,
-            description: machine.description,
-            semantics: machine.semantics,
-            event_delivery: machine.event_delivery,
-            tags: machine.tags,
-            l1i: machine.l1i.to_section(),
-            l1d: machine.l1d.to_section(),
-            l2: machine.l2.to_section(),
-            itlb: machine.itlb.to_section(),
-            dtlb: machine.dtlb.to_section(),
-        }
-    }
+    vendor: Vendor,
+    cpus: u16,
+    seed: u64,
+    /// Level 1 first; at least one.
+    levels: Vec<Level>,
+    itlb: TlbSpec,
+    dtlb: TlbSpec,
+    stlb: Option<TlbSpec>,
+    walk: WalkSpec,
+    cost: Option<CostModel>,
 }
 
 impl Machine {
+    /// Most levels of cache.
+    pub const MAX_LEVELS: usize = 3;
+    /// Most CPUs.
+    pub const MAX_CPUS: u16 = 64;
+
     /// Reads a machine description.
     ///
     /// # Errors
@@ -186,11 +178,7 @@ impl Machine {
         &self,
         overrides: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, Error> {
-        let mut file = MachineFile::from(self.clone());
-        for (key, value) in overrides {
-            file = file.with(key, value)?;
-        }
-        file.try_into()
+        MachineFile::from(self.clone()).with(overrides)?.try_into()
     }
 
     /// Short name, as in `--machine`.
@@ -223,77 +211,81 @@ impl Machine {
         self.tags
     }
 
-    /// First-level instruction cache.
+    /// Whose rules of invalidation hold.
     #[must_use]
-    pub fn l1i(&self) -> &CacheGeometry {
-        &self.l1i
+    pub fn vendor(&self) -> Vendor {
+        self.vendor
     }
 
-    /// First-level data cache.
+    /// Number of CPUs, each with a first level and TLBs of its own.
     #[must_use]
-    pub fn l1d(&self) -> &CacheGeometry {
-        &self.l1d
+    pub fn cpus(&self) -> u16 {
+        self.cpus
     }
 
-    /// Second level, for instructions and data.
+    /// Start of the pseudo-random numbers that random replacement draws.
     #[must_use]
-    pub fn l2(&self) -> &CacheGeometry {
-        &self.l2
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The levels of cache, level 1 first.
+    #[must_use]
+    pub fn levels(&self) -> &[Level] {
+        &self.levels
+    }
+
+    /// What instruction fetches go through first.
+    #[must_use]
+    pub fn l1i(&self) -> &CacheSpec {
+        self.levels[0].instruction()
+    }
+
+    /// What data goes through first.
+    #[must_use]
+    pub fn l1d(&self) -> &CacheSpec {
+        self.levels[0].data()
+    }
+
+    /// Second level, where there is one.
+    #[must_use]
+    pub fn l2(&self) -> Option<&Level> {
+        self.levels.get(1)
+    }
+
+    /// Third level, where there is one.
+    #[must_use]
+    pub fn l3(&self) -> Option<&Level> {
+        self.levels.get(2)
     }
 
     /// Instruction TLB.
     #[must_use]
-    pub fn itlb(&self) -> &TlbGeometry {
+    pub fn itlb(&self) -> &TlbSpec {
         &self.itlb
     }
 
     /// Data TLB.
     #[must_use]
-    pub fn dtlb(&self) -> &TlbGeometry {
+    pub fn dtlb(&self) -> &TlbSpec {
         &self.dtlb
     }
-}
 
-impl MachineFile {
-    /// Goes by way of the TOML table, so that every key of a file can be overridden and none needs
-    /// to be listed here.
-    fn with(&self, key: &str, value: &str) -> Result<Self, Error> {
-        let mut root =
-            toml::Table::try_from(self).expect("a machine consists of tables and scalars");
-        let mut table = &mut root;
-        let mut parts = key.split('.').peekable();
-        while let Some(part) = parts.next() {
-            let known = || table.keys().cloned().collect::<Vec<_>>().join(", ");
-            let unknown = |known| Error::UnknownKey { key: key.to_owned(), known };
-            let is_last = parts.peek().is_none();
-            match table.get(part) {
-                Some(toml::Value::Table(inside)) if is_last => {
-                    let keys: Vec<_> =
-                        inside.keys().map(|inner| format!("{key}.{inner}")).collect();
-                    return Err(unknown(keys.join(", ")));
-                }
-                Some(toml::Value::Table(_)) => {}
-                Some(_) if is_last => {}
-                _ => return Err(unknown(known())),
-            }
-            if is_last {
-                table.insert(part.to_owned(), scalar(value));
-                break;
-            }
-            table = table[part].as_table_mut().expect("matched as a table above");
-        }
-        root.try_into().map_err(|error: toml::de::Error| Error::BadValue {
-            key: key.to_owned(),
-            value: value.to_owned(),
-            reason: error.message().to_owned(),
-        })
+    /// Second-level TLB for instructions and data, where there is one.
+    #[must_use]
+    pub fn stlb(&self) -> Option<&TlbSpec> {
+        self.stlb.as_ref()
     }
-}
 
-/// An override comes without TOML's quotes: what reads as a number is one.
-fn scalar(text: &str) -> toml::Value {
-    match text.parse() {
-        Ok(number) => toml::Value::Integer(number),
-        Err(_) => toml::Value::String(text.to_owned()),
+    /// What page walks do.
+    #[must_use]
+    pub fn walk(&self) -> &WalkSpec {
+        &self.walk
+    }
+
+    /// What events cost, where the machine says so.
+    #[must_use]
+    pub fn cost(&self) -> Option<&CostModel> {
+        self.cost.as_ref()
     }
 }

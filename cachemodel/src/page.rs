@@ -46,6 +46,7 @@ pub(crate) const FRAME_MASK: u64 = (1 << FRAME_BITS) - 1;
 const SIZE_SHIFT: u32 = FRAME_BITS;
 const GLOBAL: u64 = 1 << (SIZE_SHIFT + 2);
 const DEVICE: u64 = 1 << (SIZE_SHIFT + 3);
+const HYPERVISOR: u64 = 1 << (SIZE_SHIFT + 4);
 
 impl Mapping {
     /// Equal to no mapping that can be made.
@@ -82,6 +83,13 @@ impl Mapping {
         Self(if device { self.0 | DEVICE } else { self.0 & !DEVICE })
     }
 
+    /// The same as one of the hypervisor's own pages, or not: what some tag schemes go by.
+    #[inline]
+    #[must_use]
+    pub const fn with_hypervisor(self, hypervisor: bool) -> Self {
+        Self(if hypervisor { self.0 | HYPERVISOR } else { self.0 & !HYPERVISOR })
+    }
+
     /// 4 KiB frame number.
     #[inline]
     #[must_use]
@@ -114,6 +122,13 @@ impl Mapping {
         self.0 & DEVICE != 0
     }
 
+    /// Whether it is one of the hypervisor's own pages.
+    #[inline]
+    #[must_use]
+    pub const fn is_hypervisor(self) -> bool {
+        self.0 & HYPERVISOR != 0
+    }
+
     /// Where `va`, an address in this page, is in memory.
     #[inline]
     #[must_use]
@@ -129,6 +144,7 @@ impl fmt::Debug for Mapping {
             .field("size", &self.size())
             .field("global", &self.is_global())
             .field("device", &self.is_device())
+            .field("hypervisor", &self.is_hypervisor())
             .finish()
     }
 }

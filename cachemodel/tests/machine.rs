@@ -24,7 +24,10 @@ fn vee07_is_the_machine_of_the_paper() {
     for l1 in [machine.l1i(), machine.l1d()] {
         assert_eq!((l1.size_bytes(), l1.ways(), l1.line_bytes(), l1.sets()), (32 << 10, 8, 64, 64));
     }
-    assert_eq!((machine.l2().size_bytes(), machine.l2().ways()), (2 << 20, 8));
+    assert_eq!(
+        (machine.l2().unwrap().data().size_bytes(), machine.l2().unwrap().data().ways()),
+        (2 << 20, 8)
+    );
     for tlb in [machine.itlb(), machine.dtlb()] {
         assert_eq!((tlb.entries(), tlb.ways(), tlb.sets()), (64, 64, 1));
     }
@@ -52,7 +55,10 @@ fn every_kind_of_value_can_be_overridden() {
         ("event-delivery", "off"),
     ];
     let machine = vee07().with_overrides(overrides).unwrap();
-    assert_eq!((machine.l2().size_bytes(), machine.l2().sets()), (4 << 20, 8192));
+    assert_eq!(
+        (machine.l2().unwrap().data().size_bytes(), machine.l2().unwrap().data().sets()),
+        (4 << 20, 8192)
+    );
     assert_eq!((machine.l1d().ways(), machine.l1d().sets()), (512, 1));
     assert_eq!(machine.dtlb().entries(), 128);
     assert_eq!(machine.semantics(), Semantics::Cachegrind);
@@ -71,7 +77,7 @@ fn overrides_that_are_possible_only_together_may_come_in_any_order() {
     let one = vee07().with_overrides([size, ways]).unwrap();
     let other = vee07().with_overrides([ways, size]).unwrap();
     assert_eq!(one, other);
-    assert_eq!(one.l2().sets(), 4096);
+    assert_eq!(one.l2().unwrap().data().sets(), 4096);
 }
 
 #[test]
@@ -186,7 +192,7 @@ proptest! {
         prop_assert!(Machine::from_toml(&text).is_err());
         let mut machine = vee07();
         if machine.set("l2.size", &text).is_ok() {
-            prop_assert!(machine.l2().size_bytes() > 0);
+            prop_assert!(machine.l2().unwrap().data().size_bytes() > 0);
         }
     }
 

@@ -4,7 +4,7 @@ use crate::numbers::{counted, grouped};
 use crate::profile_table::{Named, ProfileTable, named};
 use crate::provenance::{Provenance, Symbols};
 use crate::selection::Selection;
-use strata_cachemodel::{ByteSize, CacheGeometry, EventDelivery, Machine, TlbGeometry};
+use strata_cachemodel::{ByteSize, EventDelivery, Machine, TlbSpec};
 use strata_sim::Profile;
 
 /// A profile and where it came from: all that its tables, CSV and JSON are made of.
@@ -118,34 +118,45 @@ impl ProfileReport {
 
 /// A machine's parameters, and what follows from them, in a line.
 pub(crate) fn machine_line(machine: &Machine) -> String {
-    let cache = |name: &str, geometry: &CacheGeometry| {
-        let ways = match geometry.sets() {
-            1 => "fully associative".to_owned(),
-            sets => format!("{}-way, {} sets", geometry.ways(), grouped(sets)),
-        };
-        format!("{name} {} {ways}", ByteSize(geometry.size_bytes()))
-    };
-    let tlb = |name: &str, geometry: &TlbGeometry| {
-        let ways = match geometry.sets() {
-            1 => "fully associative".to_owned(),
-            sets => format!("{}-way, {} sets", geometry.ways(), grouped(sets)),
-        };
-        format!("{name} {} entries {ways}", geometry.entries())
-    };
-    let lines = [machine.l1i(), machine.l1d(), machine.l2()].map(CacheGeometry::line_bytes);
-    let lines = if lines.iter().all(|&bytes| bytes == lines[0]) {
-        format!("{}-byte lines", lines[0])
-    } else {
-        format!("lines of {}, {} and {} bytes", lines[0], lines[1], lines[2])
-    };
-    format!(
-        "{}: {}; {}; {}; {lines}; {}; {}; tags {}; LRU",
-        machine.name(),
-        cache("L1I", machine.l1i()),
-        cache("L1D", machine.l1d()),
-        cache("L2", machine.l2()),
-        tlb("ITLB", machine.itlb()),
-        tlb("DTLB", machine.dtlb()),
-        machine.tags(),
-    )
+    let mut parts = Vec::new();
+    let mut line_sizes = Vec::new();
+    let mut policies = Vec::new();
+    for (number, level) in (1..).zip(machine.levels()) {
+        for (name, cache) in level.caches(number) {
+            let ways = associativity(cache.sets(), cache.ways());
+            let size = ByteSize(cache.size_bytes());
+            parts.push(format!("{} {size} {ways}", name.to_uppercase()));
+            line_sizes.push(cache.line_bytes());
+            policies.push(cache.replacement());
+        }
+    }
+    line_sizes.dedup();
+    let sizes: Vec<_> = line_sizes.iter().map(u64::to_string).collect();
+    match sizes.as_slice() {
+        [size] => parts.push(format!("{size}-byte lines")),
+        several => parts.push(format!("lines of {} bytes", several.join(", "))),
+    }
+    let tlbs =
+        [("ITLB", Some(machine.itlb())), ("DTLB", Some(machine.dtlb())), ("STLB", machine.stlb())];
+    for (name, tlb) in tlbs {
+        let arrays = tlb.into_iter().flat_map(TlbSpec::arrays);
+        for array in arrays {
+            let geometry = array.geometry();
+            let ways = associativity(geometry.sets(), geometry.ways());
+            parts.push(format!("{name} {} entries {ways}", geometry.entries()));
+            policies.push(array.replacement());
+        }
+    }
+    parts.push(format!("tags {}", machine.tags()));
+    policies.dedup();
+    let names: Vec<_> = policies.iter().map(|policy| policy.to_string().to_uppercase()).collect();
+    parts.push(names.join(", "));
+    format!("{}: {}", machine.name(), parts.join("; "))
+}
+
+fn associativity(sets: u64, ways: usize) -> String {
+    match sets {
+        1 => "fully associative".to_owned(),
+        sets => format!("{ways}-way, {} sets", grouped(sets)),
+    }
 }
