@@ -29,6 +29,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 mod cache;
+#[allow(dead_code, unused_imports, reason = "the hierarchy does not use it yet")]
+mod caches;
 mod counts;
 mod error;
 mod geometry;
@@ -45,6 +47,7 @@ mod tlb;
 mod translator;
 
 pub use cache::{Cache, CacheLookup, LineAddr};
+pub use caches::{Actor, MissClass};
 pub use counts::{
     Counts, DataCounts, DeviceCounts, DmaCounts, FlushCounts, References, Tally, TlbCounts,
     UnifiedCounts,

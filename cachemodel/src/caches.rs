@@ -1,0 +1,15 @@
+//! The storage of caches: which lines a cache holds, and which it lets go.
+//!
+//! Nothing here knows of other levels; who asks whom is the hierarchy's business.
+
+mod cache;
+mod classifier;
+pub(crate) mod policy;
+mod recency_sets;
+mod stride_table;
+mod way_sets;
+
+pub(crate) use cache::{Cache, Fill, Line, Removed, Touched, Victim};
+pub(crate) use classifier::CacheClassifier;
+pub use classifier::{Actor, MissClass};
+pub(crate) use stride_table::StrideTable;

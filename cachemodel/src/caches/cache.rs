@@ -1,0 +1,252 @@
+//! One cache without its data, of any geometry, policy and kind of address.
+
+use super::recency_sets::RecencySets;
+use super::way_sets::WaySets;
+use crate::machine::{AddressKind, CacheSpec, Replacement, WayMask};
+
+/// Numbers of a line: its addresses divided by the line size of one cache. Both address the same
+/// byte of a 4 KiB page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Line {
+    pub(crate) physical: u64,
+    /// Without meaning to a cache that keeps physical addresses only; such a cache tells 0.
+    pub(crate) virtual_: u64,
+}
+
+/// What a line was before the look-up that hit it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Touched {
+    pub(crate) was_dirty: bool,
+    pub(crate) was_prefetched: bool,
+}
+
+/// What a line is when it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Fill {
+    pub(crate) dirty: bool,
+    pub(crate) prefetched: bool,
+}
+
+/// A line that had to go for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Victim {
+    /// With the virtual number it was filled under.
+    pub(crate) line: Line,
+    pub(crate) dirty: bool,
+    /// It was prefetched and never used.
+    pub(crate) prefetched: bool,
+}
+
+/// A line that was taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Removed {
+    /// With the virtual number it was filled under.
+    pub(crate) line: Line,
+    pub(crate) dirty: bool,
+}
+
+/// A place holds a physical line number, shifted left by two, and two flags.
+pub(super) mod place {
+    use super::{Fill, Line, Removed, Touched, Victim};
+
+    pub(in crate::caches) type Place = u64;
+    pub(in crate::caches) const DIRTY: Place = 1;
+    pub(in crate::caches) const PREFETCHED: Place = 2;
+    /// Its line number is larger than any: lines have at least eight bytes.
+    pub(in crate::caches) const EMPTY: Place = Place::MAX;
+
+    #[inline]
+    pub(in crate::caches) fn of(physical: u64, state: Fill) -> Place {
+        debug_assert!(physical >> 61 == 0, "{physical:#x} is no line number");
+        physical << 2 | Place::from(state.prefetched) << 1 | Place::from(state.dirty)
+    }
+
+    #[inline]
+    pub(in crate::caches) fn physical(place: Place) -> u64 {
+        place >> 2
+    }
+
+    /// Only of a place that is not empty.
+    #[inline]
+    pub(in crate::caches) fn is_dirty(place: Place) -> bool {
+        place & DIRTY != 0
+    }
+
+    /// The place after a look-up that hits it.
+    #[inline]
+    pub(in crate::caches) fn touched(place: Place, write: bool) -> Place {
+        place & !PREFETCHED | Place::from(write)
+    }
+
+    #[inline]
+    pub(in crate::caches) fn before(place: Place) -> Touched {
+        Touched { was_dirty: place & DIRTY != 0, was_prefetched: place & PREFETCHED != 0 }
+    }
+
+    #[inline]
+    pub(in crate::caches) fn victim(place: Place, virtual_: u64) -> Option<Victim> {
+        (place != EMPTY).then(|| Victim {
+            line: Line { physical: physical(place), virtual_ },
+            dirty: is_dirty(place),
+            prefetched: place & PREFETCHED != 0,
+        })
+    }
+
+    #[inline]
+    pub(in crate::caches) fn removed(place: Place, virtual_: u64) -> Removed {
+        Removed { line: Line { physical: physical(place), virtual_ }, dirty: is_dirty(place) }
+    }
+}
+
+/// A cache without its data.
+#[derive(Debug, Clone)]
+pub(crate) struct Cache {
+    line_shift: u32,
+    rests_after_fill: bool,
+    storage: Storage,
+}
+
+/// The first is all that most machines need, and the faster.
+#[derive(Debug, Clone)]
+enum Storage {
+    Recency(RecencySets),
+    Ways(WaySets),
+}
+
+impl Cache {
+    /// An empty cache. `seed` is where random replacement starts its numbers. `tracks_virtual`
+    /// makes a cache with physical addresses tell the virtual ones of what goes, too.
+    ///
+    /// Takes 8 bytes for each line if it is LRU, physical and not partitioned, else up to 24.
+    pub(crate) fn new(spec: &CacheSpec, seed: u64, tracks_virtual: bool) -> Self {
+        let replacement = spec.replacement();
+        let is_virtual = spec.index() == AddressKind::Virtual || spec.tag() == AddressKind::Virtual;
+        let needs_ways = is_virtual || tracks_virtual || !spec.partition().is_empty();
+        let storage = if replacement == Replacement::Lru && !needs_ways {
+            Storage::Recency(RecencySets::new(spec.geometry()))
+        } else {
+            Storage::Ways(WaySets::new(spec, seed, is_virtual || tracks_virtual))
+        };
+        let rests_after_fill =
+            !matches!(replacement, Replacement::Srrip | Replacement::Brrip | Replacement::Drrip);
+        Self { line_shift: spec.geometry().line_shift(), rests_after_fill, storage }
+    }
+
+    /// The same with places that lines do not leave, whatever the policy.
+    #[cfg(test)]
+    pub(super) fn with_fixed_ways(spec: &CacheSpec, seed: u64) -> Self {
+        Self {
+            storage: Storage::Ways(WaySets::new(spec, seed, false)),
+            ..Self::new(spec, seed, false)
+        }
+    }
+
+    /// Bits of an offset in a line.
+    #[inline]
+    pub(crate) fn line_shift(&self) -> u32 {
+        self.line_shift
+    }
+
+    /// The set that `line` belongs to.
+    #[inline]
+    pub(crate) fn set_of(&self, line: Line) -> usize {
+        match &self.storage {
+            Storage::Recency(sets) => sets.set_of(line.physical),
+            Storage::Ways(sets) => sets.set_of(line),
+        }
+    }
+
+    /// Looks `line` up. A hit counts as use, makes the line dirty on a `write` and unmarks it as
+    /// prefetched; returns what the line was before. A miss changes nothing.
+    #[inline]
+    pub(crate) fn touch(&mut self, line: Line, write: bool) -> Option<Touched> {
+        match &mut self.storage {
+            Storage::Recency(sets) => sets.touch(line.physical, write),
+            Storage::Ways(sets) => sets.touch(line, write),
+        }
+    }
+
+    /// Puts in a line that is not there, into one of the `ways` (any if `None`). Returns what had
+    /// to go for it.
+    #[inline]
+    pub(crate) fn fill(
+        &mut self,
+        line: Line,
+        state: Fill,
+        ways: Option<WayMask>,
+    ) -> Option<Victim> {
+        match &mut self.storage {
+            Storage::Recency(sets) => {
+                debug_assert!(ways.is_none(), "this cache is not partitioned");
+                sets.fill(line.physical, state)
+            }
+            Storage::Ways(sets) => sets.fill(line, state, ways),
+        }
+    }
+
+    /// Takes out just the line that a look-up of `line` would hit.
+    pub(crate) fn remove(&mut self, line: Line) -> Option<Removed> {
+        match &mut self.storage {
+            Storage::Recency(sets) => sets.remove(line.physical),
+            Storage::Ways(sets) => sets.remove(line),
+        }
+    }
+
+    /// Takes out every copy of a physical line, whatever its virtual number: by set, then by way.
+    pub(crate) fn remove_physical(&mut self, physical: u64, mut each: impl FnMut(Removed)) {
+        match &mut self.storage {
+            Storage::Recency(sets) => {
+                if let Some(removed) = sets.remove(physical) {
+                    each(removed);
+                }
+            }
+            Storage::Ways(sets) => sets.remove_physical(physical, &mut each),
+        }
+    }
+
+    /// Takes the dirty mark off every copy of a physical line. Says whether one had it.
+    pub(crate) fn clean(&mut self, physical: u64) -> bool {
+        match &mut self.storage {
+            Storage::Recency(sets) => sets.clean(physical),
+            Storage::Ways(sets) => sets.clean(physical),
+        }
+    }
+
+    /// Whether a copy of a physical line is here and, if so, whether one is dirty.
+    pub(crate) fn contains_physical(&self, physical: u64) -> Option<bool> {
+        match &self.storage {
+            Storage::Recency(sets) => sets.contains(physical),
+            Storage::Ways(sets) => sets.contains_physical(physical),
+        }
+    }
+
+    /// Takes out all copies of the physical lines from `first` to `last`, both included, in
+    /// ascending order. Costs at most a walk over the cache.
+    pub(crate) fn remove_range(&mut self, first: u64, last: u64, mut each: impl FnMut(Removed)) {
+        match &mut self.storage {
+            Storage::Recency(sets) => sets.remove_range(first, last, &mut each),
+            Storage::Ways(sets) => sets.remove_range(first, last, &mut each),
+        }
+    }
+
+    /// Takes out everything, in ascending order of physical line numbers.
+    pub(crate) fn drain(&mut self, each: impl FnMut(Removed)) {
+        self.remove_range(0, u64::MAX, each);
+    }
+
+    /// Lines held that were written to since they came. Costs a walk over the cache.
+    pub(crate) fn dirty_lines(&self) -> u64 {
+        let places = match &self.storage {
+            Storage::Recency(sets) => sets.places(),
+            Storage::Ways(sets) => sets.places(),
+        };
+        let dirty = |place: &&u64| **place != place::EMPTY && place::is_dirty(**place);
+        places.iter().filter(dirty).count() as u64
+    }
+
+    /// Whether a look-up right after the fill of the same line is without effect on what will be
+    /// evicted when. After a look-up that hit, one more never has an effect.
+    pub(crate) fn rests_after_fill(&self) -> bool {
+        self.rests_after_fill
+    }
+}

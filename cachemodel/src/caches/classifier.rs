@@ -1,0 +1,171 @@
+//! Why a cache missed.
+//!
+//! One node for each line that was ever accessed holds how its last copy went, and links the line
+//! into the fully associative LRU cache of the same size that tells conflicts from lack of room.
+//! So an access costs one look-up in a hash map, whatever the size of the cache.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+
+use rustc_hash::FxHashMap;
+
+/// Number of a layer of software that accesses memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Actor(pub u8);
+
+/// Why a line was not in a cache; the first that applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MissClass {
+    /// It had never been accessed there.
+    Compulsory,
+    /// A device or another CPU had overwritten it.
+    Invalidated,
+    /// It was evicted by a fill for another layer.
+    Inflicted {
+        /// For whom.
+        by: Actor,
+    },
+    /// It would be in a fully associative LRU cache of the same size.
+    Conflict,
+    /// Neither.
+    Capacity,
+}
+
+/// How the last copy of a line went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It is there, or it moved to another level on a hit.
+    Kept,
+    Evicted(Actor),
+    Invalidated,
+}
+
+#[derive(Debug, Clone)]
+struct Node {
+    fate: Fate,
+    in_shadow: bool,
+    newer: u32,
+    older: u32,
+}
+
+/// The end of the list in both directions.
+const NONE: u32 = u32::MAX;
+
+/// Classifies the misses of one cache.
+#[derive(Debug, Clone)]
+pub(crate) struct CacheClassifier {
+    nodes: Vec<Node>,
+    node_of: FxHashMap<u64, u32>,
+    newest: u32,
+    oldest: u32,
+    /// Places left in the shadow.
+    free: u64,
+    evictions: BTreeMap<(Actor, Actor), u64>,
+}
+
+impl CacheClassifier {
+    /// For a cache of `lines` lines.
+    pub(crate) fn new(lines: u64) -> Self {
+        Self {
+            nodes: Vec::new(),
+            node_of: FxHashMap::default(),
+            newest: NONE,
+            oldest: NONE,
+            free: lines,
+            evictions: BTreeMap::new(),
+        }
+    }
+
+    /// A demand access of a physical line for `actor`. Returns the class of a miss.
+    pub(crate) fn access(&mut self, line: u64, actor: Actor, missed: bool) -> Option<MissClass> {
+        let (number, is_first) = match self.node_of.entry(line) {
+            Entry::Occupied(known) => (*known.get(), false),
+            Entry::Vacant(vacant) => {
+                let number = u32::try_from(self.nodes.len())
+                    .ok()
+                    .filter(|&number| number != NONE)
+                    .expect("2^32 lines do not fit in memory");
+                let node = Node { fate: Fate::Kept, in_shadow: false, newer: NONE, older: NONE };
+                self.nodes.push(node);
+                (*vacant.insert(number), true)
+            }
+        };
+        let was_in_shadow = self.use_in_shadow(number);
+        let fate = &mut self.nodes[number as usize].fate;
+        if !missed {
+            *fate = Fate::Kept;
+            return None;
+        }
+        if let Fate::Evicted(by) = *fate {
+            *self.evictions.entry((actor, by)).or_default() += 1;
+        }
+        Some(match *fate {
+            _ if is_first => MissClass::Compulsory,
+            Fate::Invalidated => MissClass::Invalidated,
+            Fate::Evicted(by) if by != actor => MissClass::Inflicted { by },
+            _ if was_in_shadow => MissClass::Conflict,
+            _ => MissClass::Capacity,
+        })
+    }
+
+    /// The line was evicted by a fill for `by`.
+    pub(crate) fn evicted(&mut self, line: u64, by: Actor) {
+        self.went(line, Fate::Evicted(by));
+    }
+
+    /// The line was dropped because a device or another CPU wrote to it.
+    pub(crate) fn invalidated(&mut self, line: u64) {
+        self.went(line, Fate::Invalidated);
+    }
+
+    /// How often a layer missed on a line that had been evicted, and by a fill for whom: (who
+    /// missed, for whom it was evicted, misses), in ascending order.
+    pub(crate) fn evictions(&self) -> impl Iterator<Item = (Actor, Actor, u64)> {
+        self.evictions.iter().map(|(&(missed, by), &misses)| (missed, by, misses))
+    }
+
+    /// A line that came unasked and was never accessed will be a compulsory miss anyway.
+    fn went(&mut self, line: u64, fate: Fate) {
+        if let Some(&number) = self.node_of.get(&line) {
+            self.nodes[number as usize].fate = fate;
+        }
+    }
+
+    /// Makes the line the newest of the shadow. Says whether it was there.
+    fn use_in_shadow(&mut self, number: u32) -> bool {
+        if number == self.newest {
+            return true;
+        }
+        let was_there = self.nodes[number as usize].in_shadow;
+        if was_there {
+            self.unlink(number);
+        } else if self.free > 0 {
+            self.free -= 1;
+        } else {
+            let oldest = self.oldest;
+            self.unlink(oldest);
+            self.nodes[oldest as usize].in_shadow = false;
+        }
+        let second = self.newest;
+        let node = &mut self.nodes[number as usize];
+        (node.in_shadow, node.newer, node.older) = (true, NONE, second);
+        match second {
+            NONE => self.oldest = number,
+            _ => self.nodes[second as usize].newer = number,
+        }
+        self.newest = number;
+        was_there
+    }
+
+    fn unlink(&mut self, number: u32) {
+        let Node { newer, older, .. } = self.nodes[number as usize];
+        match newer {
+            NONE => self.newest = older,
+            _ => self.nodes[newer as usize].older = older,
+        }
+        match older {
+            NONE => self.oldest = newer,
+            _ => self.nodes[older as usize].newer = newer,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Sets of lines in order of their last use: LRU replacement of physical lines.
+//!
+//! Each set is an array of lines, the most recently used first; a look-up puts what it finds in
+//! front, and a fill pushes the last one out:
+//!
+//! ```text
+//!   touch C:   [A B C D]  →  [C A B D]
+//!   fill E:    [C A B D]  →  [E C A B]   victim D
+//! ```
+//!
+//! Empty places are always last, so they are used up before anything is evicted. Ways are not told
+//! apart, which LRU without a partition never has to.
+
+use super::cache::place::{self, EMPTY, Place};
+use super::cache::{Fill, Removed, Touched, Victim};
+use crate::geometry::{CacheGeometry, SetIndex};
+
+#[derive(Debug, Clone)]
+pub(super) struct RecencySets {
+    index: SetIndex,
+    ways: usize,
+    places: Vec<Place>,
+}
+
+impl RecencySets {
+    pub(super) fn new(geometry: &CacheGeometry) -> Self {
+        let lines =
+            geometry.ways() * usize::try_from(geometry.sets()).expect("bounded by MAX_LINES");
+        Self {
+            index: SetIndex::new(geometry.sets()),
+            ways: geometry.ways(),
+            places: vec![EMPTY; lines],
+        }
+    }
+
+    pub(super) fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    #[inline]
+    pub(super) fn set_of(&self, physical: u64) -> usize {
+        self.index.of(physical)
+    }
+
+    #[inline]
+    fn set(&self, physical: u64) -> &[Place] {
+        let start = self.index.of(physical) * self.ways;
+        &self.places[start..start + self.ways]
+    }
+
+    #[inline]
+    fn set_mut(&mut self, physical: u64) -> &mut [Place] {
+        let start = self.index.of(physical) * self.ways;
+        &mut self.places[start..start + self.ways]
+    }
+
+    #[inline]
+    pub(super) fn touch(&mut self, physical: u64, write: bool) -> Option<Touched> {
+        let set = self.set_mut(physical);
+        let front = set[0];
+        if place::physical(front) == physical {
+            set[0] = place::touched(front, write);
+            return Some(place::before(front));
+        }
+        // The compiler unrolls the walk where it knows the number of ways.
+        match set.len() {
+            4 => touch_behind_front(&mut set[..4], physical, write),
+            8 => touch_behind_front(&mut set[..8], physical, write),
+            12 => touch_behind_front(&mut set[..12], physical, write),
+            16 => touch_behind_front(&mut set[..16], physical, write),
+            _ => touch_behind_front(set, physical, write),
+        }
+    }
+
+    #[inline]
+    pub(super) fn fill(&mut self, physical: u64, state: Fill) -> Option<Victim> {
+        let set = self.set_mut(physical);
+        debug_assert!(set.iter().all(|&here| place::physical(here) != physical), "filled twice");
+        let new = place::of(physical, state);
+        let last = match set.len() {
+            4 => push_front(&mut set[..4], new),
+            8 => push_front(&mut set[..8], new),
+            12 => push_front(&mut set[..12], new),
+            16 => push_front(&mut set[..16], new),
+            _ => push_front(set, new),
+        };
+        place::victim(last, 0)
+    }
+
+    pub(super) fn remove(&mut self, physical: u64) -> Option<Removed> {
+        let set = self.set_mut(physical);
+        let found = set.iter().position(|&here| place::physical(here) == physical)?;
+        let removed = place::removed(set[found], 0);
+        set.copy_within(found + 1.., found);
+        set[set.len() - 1] = EMPTY;
+        Some(removed)
+    }
+
+    pub(super) fn clean(&mut self, physical: u64) -> bool {
+        let set = self.set_mut(physical);
+        let Some(found) = set.iter_mut().find(|here| place::physical(**here) == physical) else {
+            return false;
+        };
+        let was_dirty = place::is_dirty(*found);
+        *found &= !place::DIRTY;
+        was_dirty
+    }
+
+    pub(super) fn contains(&self, physical: u64) -> Option<bool> {
+        let found = self.set(physical).iter().find(|&&here| place::physical(here) == physical)?;
+        Some(place::is_dirty(*found))
+    }
+
+    pub(super) fn remove_range(&mut self, first: u64, last: u64, each: &mut impl FnMut(Removed)) {
+        if first > last {
+            return;
+        }
+        if last - first < self.places.len() as u64 / self.ways as u64 {
+            (first..=last).filter_map(|line| self.remove(line)).for_each(each);
+            return;
+        }
+        let mut removed = Vec::new();
+        for set in self.places.chunks_exact_mut(self.ways) {
+            let mut kept = 0;
+            for at in 0..set.len() {
+                let here = set[at];
+                if here != EMPTY && (first..=last).contains(&place::physical(here)) {
+                    removed.push(place::removed(here, 0));
+                } else {
+                    set[kept] = here;
+                    kept += 1;
+                }
+            }
+            set[kept..].fill(EMPTY);
+        }
+        removed.sort_unstable_by_key(|removed| removed.line);
+        removed.into_iter().for_each(each);
+    }
+}
+
+#[inline(always)]
+fn touch_behind_front(set: &mut [Place], physical: u64, write: bool) -> Option<Touched> {
+    let found = set.iter().position(|&here| place::physical(here) == physical)?;
+    let here = set[found];
+    set.copy_within(..found, 1);
+    set[0] = place::touched(here, write);
+    Some(place::before(here))
+}
+
+/// Returns the last one, which falls out.
+#[inline(always)]
+fn push_front(set: &mut [Place], new: Place) -> Place {
+    let last = set[set.len() - 1];
+    set.copy_within(..set.len() - 1, 1);
+    set[0] = new;
+    last
+}
