@@ -7,6 +7,8 @@ mod classifier;
 pub(crate) mod policy;
 mod recency_sets;
 mod stride_table;
+#[cfg(test)]
+mod tests;
 mod way_sets;
 
 pub(crate) use cache::{Cache, Fill, Line, Removed, Touched, Victim};

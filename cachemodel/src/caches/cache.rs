@@ -158,7 +158,7 @@ impl Cache {
 
     /// Looks `line` up. A hit counts as use, makes the line dirty on a `write` and unmarks it as
     /// prefetched; returns what the line was before. A miss changes nothing.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn touch(&mut self, line: Line, write: bool) -> Option<Touched> {
         match &mut self.storage {
             Storage::Recency(sets) => sets.touch(line.physical, write),
