@@ -6,6 +6,7 @@ mod capture;
 mod capture_input;
 mod check;
 mod failure;
+mod import;
 mod info;
 mod machine_args;
 mod output_args;
@@ -36,6 +37,7 @@ struct Cli {
 enum Command {
     Reproduce(reproduce::ReproduceArgs),
     Capture(capture::CaptureArgs),
+    Import(import::ImportArgs),
     Info(info::InfoArgs),
     Check(check::CheckArgs),
     Replay(replay::ReplayArgs),
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Reproduce(args) => reproduce::run(args),
         Command::Capture(args) => capture::run(args),
+        Command::Import(args) => import::run(args),
         Command::Info(args) => info::run(args),
         Command::Check(args) => check::run(args),
         Command::Replay(args) => replay::run(args),

@@ -1,0 +1,451 @@
+//! `drmemtrace`: DynamoRIO's offline traces of 64-bit programs, as raw2trace leaves them: a stream
+//! of packed [`Entry`] records, plain or in any packing that [`Input`] knows.
+
+mod entry;
+mod machine;
+
+use super::builder::{Builder, CodeId, Context};
+use super::error::{ImportError, Place};
+use super::input::Input;
+use super::records::Records;
+use super::{FormatImport, Taken};
+use crate::trace::{AccessKind, CodeSize, Event, Flow, GapReason, Lacks, PageSize};
+use entry::{Entry, SIZE, filetype, kind, marker};
+use machine::{MAX_CPUS, MAX_PROCESS, Machine};
+use rustc_hash::FxHashMap;
+use std::io::{Seek, Write};
+use std::ops::RangeInclusive;
+
+/// Versions whose records are as they are read here.
+const VERSIONS: RangeInclusive<u64> = 2..=7;
+/// Longest instruction of x86 in bytes (Intel SDM volume 2, 2.3.11).
+const MAX_LENGTH: u16 = 15;
+/// A CPU's number says that it is unknown.
+const UNKNOWN_CPU: u64 = u64::MAX;
+
+pub(super) struct Drmemtrace;
+
+impl FormatImport for Drmemtrace {
+    const NAME: &str = "drmemtrace";
+    const LACKS: Lacks = Lacks {
+        modifies: true,
+        walks: true,
+        events: true,
+        code: true,
+        translations: true,
+        contexts: true,
+        ..Lacks::NOTHING
+    };
+
+    fn run<W: Write + Seek>(
+        input: Input,
+        builder: &mut Builder<W>,
+        taken: &mut Taken<'_>,
+    ) -> Result<(), ImportError> {
+        let mut reader = Reader::new(builder, taken);
+        Records::<SIZE>::new(input)?.each(|bytes, place| {
+            reader.place = place;
+            reader.entry(bytes)
+        })?;
+        reader.finish()
+    }
+}
+
+/// What the stream has told so far.
+struct Reader<'b, 'p, W: Write> {
+    builder: &'b mut Builder<W>,
+    taken: &'b mut Taken<'p>,
+    place: Place,
+    begun: bool,
+    /// The record read last was a footer.
+    footed: bool,
+    machine: Machine,
+    thread: u64,
+    processes: FxHashMap<u64, u64>,
+    file_type: u64,
+    page_size: u64,
+    physical: Option<u64>,
+    /// Kernel code runs: depths of system calls, context switches and hardware events.
+    in_kernel: [u32; 3],
+    first_time: Option<u64>,
+    time: u64,
+    window: Option<u64>,
+    /// Bytes of the instruction that comes next.
+    encoding: Vec<u8>,
+    codes: FxHashMap<(u64, u64), (CodeId, u8)>,
+    /// How the instruction fetched last ends its block.
+    flow: Flow,
+    /// Address of the instruction fetched last, and of the one behind it.
+    last: u64,
+    next: u64,
+    without_code: u64,
+}
+
+impl<'b, 'p, W: Write + Seek> Reader<'b, 'p, W> {
+    fn new(builder: &'b mut Builder<W>, taken: &'b mut Taken<'p>) -> Self {
+        Reader {
+            builder,
+            taken,
+            place: Place::Record { number: 0, offset: 0 },
+            begun: false,
+            footed: false,
+            machine: Machine::default(),
+            thread: 0,
+            processes: FxHashMap::default(),
+            file_type: 0,
+            page_size: 4096,
+            physical: None,
+            in_kernel: [0; 3],
+            first_time: None,
+            time: 0,
+            window: None,
+            encoding: Vec::new(),
+            codes: FxHashMap::default(),
+            flow: Flow::Other,
+            last: 0,
+            next: 0,
+            without_code: 0,
+        }
+    }
+
+    fn malformed(&self, what: String) -> ImportError {
+        ImportError::Malformed { place: self.place, what, format: Drmemtrace::NAME }
+    }
+
+    fn unsupported(&self, what: String) -> ImportError {
+        ImportError::Unsupported { place: self.place, what }
+    }
+
+    fn entry(&mut self, bytes: &[u8; SIZE]) -> Result<(), ImportError> {
+        let entry = Entry::decode(bytes);
+        self.taken.tick();
+        if !self.begun {
+            return self.begin(entry);
+        }
+        self.footed = entry.kind == kind::FOOTER;
+        match entry.kind {
+            kind::READ => self.data(AccessKind::Read, entry),
+            kind::WRITE => self.data(AccessKind::Write, entry),
+            kind::PREFETCH..=kind::PREFETCH_INSTR
+            | kind::PREFETCH_READ_L1_NT..=kind::PREFETCH_WRITE_L3_NT
+            | kind::HARDWARE_PREFETCH => {
+                self.taken.leave_out("prefetches");
+                Ok(())
+            }
+            kind::INSTR..=kind::RETURN | kind::SYSENTER | kind::TAKEN_JUMP | kind::UNTAKEN_JUMP => {
+                self.instruction(entry)
+            }
+            kind::NO_FETCH => self.without_fetch(entry),
+            kind::MAYBE_FETCH if entry.value == self.last => self.without_fetch(entry),
+            kind::MAYBE_FETCH => self.instruction(entry),
+            kind::BUNDLE => self.bundle(entry),
+            kind::INSTR_FLUSH..=kind::DATA_FLUSH_END => {
+                self.taken.leave_out("flushes of address ranges");
+                Ok(())
+            }
+            kind::THREAD | kind::THREAD_EXIT => {
+                self.thread = entry.value;
+                if let Some(&process) = self.processes.get(&self.thread) {
+                    self.machine.set_process(process);
+                }
+                Ok(())
+            }
+            kind::PID if entry.value > MAX_PROCESS => {
+                Err(self.malformed(format!("process {}, more than {MAX_PROCESS}", entry.value)))
+            }
+            kind::PID => {
+                self.processes.insert(self.thread, entry.value);
+                self.machine.set_process(entry.value);
+                Ok(())
+            }
+            kind::HEADER => self.version(entry.value),
+            kind::FOOTER => Ok(()),
+            kind::MARKER => self.marker(entry),
+            kind::ENCODING => self.encoding(entry),
+            other => Err(self.malformed(format!("a record of type {other}"))),
+        }
+    }
+
+    fn begin(&mut self, entry: Entry) -> Result<(), ImportError> {
+        if entry.kind != kind::HEADER || entry.size != 0 {
+            return Err(self.malformed(format!(
+                "the stream begins with a record of type {}, not with a header ({}); raw traces \
+                 go through DynamoRIO's raw2trace first",
+                entry.kind,
+                kind::HEADER
+            )));
+        }
+        if entry.value >> 32 != 0 {
+            return Err(self.unsupported(
+                "the records are of 8 bytes: traces of 32-bit programs are not taken".to_owned(),
+            ));
+        }
+        self.begun = true;
+        self.version(entry.value)
+    }
+
+    fn version(&self, version: u64) -> Result<(), ImportError> {
+        if VERSIONS.contains(&version) {
+            return Ok(());
+        }
+        let (first, last) = (VERSIONS.start(), VERSIONS.end());
+        Err(self.unsupported(format!(
+            "drmemtrace version {version}, but this program reads versions {first} to {last}"
+        )))
+    }
+
+    /// Ends the block of a call or return, behind its data references.
+    #[inline]
+    fn settle(&mut self) -> Result<(), ImportError> {
+        match std::mem::replace(&mut self.flow, Flow::Other) {
+            Flow::Other => Ok(()),
+            flow => self.builder.end_block(flow),
+        }
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), ImportError> {
+        self.settle()?;
+        self.machine.sync(self.builder)?;
+        self.builder.event(event)
+    }
+
+    fn data(&mut self, kind: AccessKind, entry: Entry) -> Result<(), ImportError> {
+        self.machine.sync(self.builder)?;
+        self.builder.data(kind, entry.value, entry.size, false)
+    }
+
+    fn instruction(&mut self, entry: Entry) -> Result<(), ImportError> {
+        // Tells only where the next data reference comes from.
+        if entry.size == 0 {
+            return self.without_fetch(entry);
+        }
+        let Ok(length) = u8::try_from(entry.size) else {
+            return Err(
+                self.malformed(format!("an instruction of {} bytes, more than 255", entry.size))
+            );
+        };
+        self.settle()?;
+        self.machine.sync(self.builder)?;
+        let address = entry.value;
+        match self.code(address, length)? {
+            Some(code) => self.builder.fetch_code(address, code, length)?,
+            None => {
+                self.without_code += 1;
+                self.builder.fetch(address, length)?;
+            }
+        }
+        self.flow = match entry.kind {
+            kind::DIRECT_CALL | kind::INDIRECT_CALL => Flow::Call,
+            kind::RETURN => Flow::Return,
+            _ => Flow::Other,
+        };
+        (self.last, self.next) = (address, address.wrapping_add(u64::from(length)));
+        Ok(())
+    }
+
+    /// The bytes of the instruction at `address`: those told just before it, or earlier.
+    fn code(&mut self, address: u64, length: u8) -> Result<Option<CodeId>, ImportError> {
+        let at = (self.machine.process(), address);
+        if self.encoding.is_empty() {
+            let known = self.codes.get(&at).filter(|(_, known)| *known == length);
+            return Ok(known.map(|(code, _)| *code));
+        }
+        let bytes = std::mem::take(&mut self.encoding);
+        if self.foreign_code() {
+            return Ok(None);
+        }
+        if bytes.len() != usize::from(length) || u16::from(length) > MAX_LENGTH {
+            return Err(self.malformed(format!(
+                "{} bytes of code for an instruction of {length} bytes",
+                bytes.len()
+            )));
+        }
+        let code = self.builder.code(&bytes);
+        self.codes.insert(at, (code, length));
+        self.encoding = bytes;
+        self.encoding.clear();
+        Ok(Some(code))
+    }
+
+    /// True where encodings are not those of x86 instructions.
+    fn foreign_code(&self) -> bool {
+        use filetype::{AARCH64, ARM32, REGISTER_DEPENDENCIES};
+        self.file_type & (AARCH64 | ARM32 | REGISTER_DEPENDENCIES) != 0
+    }
+
+    fn encoding(&mut self, entry: Entry) -> Result<(), ImportError> {
+        let bytes = entry.value.to_le_bytes();
+        let Some(bytes) = bytes.get(..usize::from(entry.size)) else {
+            return Err(self.malformed(format!("{} bytes of code in 8", entry.size)));
+        };
+        if self.encoding.len() + bytes.len() > usize::from(u8::MAX) {
+            return Err(self.malformed("more than 255 bytes of code of one instruction".into()));
+        }
+        self.encoding.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn without_fetch(&mut self, entry: Entry) -> Result<(), ImportError> {
+        self.settle()?;
+        self.machine.sync(self.builder)?;
+        self.encoding.clear();
+        let length = u8::try_from(entry.size).unwrap_or(u8::MAX);
+        self.builder.refer_to(entry.value, length)
+    }
+
+    /// Instructions behind the one fetched last, by their lengths.
+    fn bundle(&mut self, entry: Entry) -> Result<(), ImportError> {
+        let lengths = entry.value.to_le_bytes();
+        let Some(lengths) = lengths.get(..usize::from(entry.size)) else {
+            return Err(self.malformed(format!("{} lengths of instructions in 8", entry.size)));
+        };
+        for &length in lengths {
+            let size = u16::from(length);
+            self.instruction(Entry { kind: kind::INSTR, size, value: self.next })?;
+        }
+        Ok(())
+    }
+
+    fn marker(&mut self, entry: Entry) -> Result<(), ImportError> {
+        let value = entry.value;
+        match entry.size {
+            marker::VERSION => self.version(value),
+            marker::FILETYPE => self.file_type(value),
+            marker::PAGE_SIZE => {
+                self.page_size = value;
+                Ok(())
+            }
+            marker::TIMESTAMP => {
+                // Microseconds. Threads may be merged in another order than that of their clocks.
+                let since = value.saturating_sub(*self.first_time.get_or_insert(value));
+                let nanoseconds = since.saturating_mul(1000);
+                if nanoseconds == self.time {
+                    return Ok(());
+                }
+                self.time = nanoseconds;
+                self.event(Event::Time { nanoseconds })
+            }
+            marker::CPU_ID if value == UNKNOWN_CPU => Ok(()),
+            marker::CPU_ID => {
+                self.settle()?;
+                if self.machine.set_cpu(value) {
+                    return Ok(());
+                }
+                Err(self.unsupported(format!("more than {MAX_CPUS} CPUs")))
+            }
+            marker::WINDOW_ID => match self.window.replace(value) {
+                Some(before) if before != value => {
+                    self.event(Event::Gap { reason: GapReason::Disarmed, instructions: 0 })
+                }
+                _ => Ok(()),
+            },
+            marker::PHYSICAL_ADDRESS => {
+                self.physical = Some(value);
+                Ok(())
+            }
+            marker::VIRTUAL_ADDRESS => self.translation(value),
+            marker::PHYSICAL_ADDRESS_NOT_AVAILABLE => {
+                self.taken.leave_out("pages without a known physical address");
+                Ok(())
+            }
+            marker::SYSCALL => self.event(Event::Syscall { number: value }),
+            marker::SYSCALL_TRACE_START => self.kernel(0, true),
+            marker::SYSCALL_TRACE_END => self.kernel(0, false),
+            marker::CONTEXT_SWITCH_START => self.kernel(1, true),
+            marker::CONTEXT_SWITCH_END => self.kernel(1, false),
+            marker::HARDWARE_EVENT => self.kernel(2, true),
+            marker::HARDWARE_CONTEXT_RETURN => self.kernel(2, false),
+            marker::CORE_IDLE => {
+                self.settle()?;
+                self.machine.idle(self.builder)
+            }
+            _ => {
+                self.taken.leave_out("other markers");
+                Ok(())
+            }
+        }
+    }
+
+    fn file_type(&mut self, bits: u64) -> Result<(), ImportError> {
+        use filetype::{D_FILTERED, FILTERED, I_FILTERED, INSTRUCTION_ONLY, WHOLE_SYSTEM, X86_32};
+        if std::mem::replace(&mut self.file_type, bits) == bits {
+            return Ok(());
+        }
+        for (mask, note) in [
+            (
+                I_FILTERED | FILTERED,
+                "fetches that hit a filter while tracing are not in the stream",
+            ),
+            (
+                D_FILTERED | FILTERED,
+                "data references that hit a filter while tracing are not in the stream",
+            ),
+        ] {
+            if bits & mask != 0 {
+                self.taken.notes.push(note.to_owned());
+            }
+        }
+        self.taken.lacks.data |= bits & INSTRUCTION_ONLY != 0;
+        self.taken.lacks.privilege |= bits & WHOLE_SYSTEM != 0;
+        let code_size = if bits & X86_32 != 0 { CodeSize::Bits32 } else { CodeSize::Bits64 };
+        self.settle()?;
+        self.builder.enter(Context { code_size, ..self.context() })
+    }
+
+    fn context(&self) -> Context {
+        let in_kernel = self.in_kernel.iter().any(|&depth| depth > 0);
+        let narrow = self.file_type & filetype::X86_32 != 0;
+        Context {
+            privilege: if in_kernel { 0 } else { 3 },
+            code_size: if narrow { CodeSize::Bits32 } else { CodeSize::Bits64 },
+        }
+    }
+
+    /// Kernel code of this sort begins or ends.
+    fn kernel(&mut self, sort: usize, begins: bool) -> Result<(), ImportError> {
+        let depth = &mut self.in_kernel[sort];
+        *depth = if begins { depth.saturating_add(1) } else { depth.saturating_sub(1) };
+        self.settle()?;
+        self.builder.enter(self.context())
+    }
+
+    fn translation(&mut self, address: u64) -> Result<(), ImportError> {
+        let Some(physical) = self.physical.take() else {
+            return Err(self.malformed("a virtual address without the physical one before".into()));
+        };
+        let bytes = self.page_size;
+        let size = PageSize::ALL.into_iter().find(|size| 1 << size.shift() == bytes);
+        let Some(size) = size else {
+            return Err(self.unsupported(format!(
+                "pages of {bytes} bytes; 4 KiB, 2 MiB, 4 MiB and 1 GiB are taken"
+            )));
+        };
+        let offset = bytes - 1;
+        if (address ^ physical) & offset != 0 {
+            return Err(self.malformed(format!(
+                "{address:#x} is at {physical:#x}, which cannot be in pages of {bytes} bytes"
+            )));
+        }
+        self.settle()?;
+        self.machine.translate(address & !offset, physical & !offset, size, self.builder)
+    }
+
+    fn finish(mut self) -> Result<(), ImportError> {
+        if !self.footed {
+            let what = "no footer follows this record".to_owned();
+            return Err(ImportError::CutOff { place: self.place, what });
+        }
+        self.settle()?;
+        if self.machine.cpus() > 1 {
+            self.taken.notes.push(format!(
+                "{} CPUs, numbered in the order in which they appear",
+                self.machine.cpus()
+            ));
+        }
+        let lacks = &mut self.taken.lacks;
+        lacks.translations = !self.machine.paging;
+        lacks.contexts = !self.machine.process_known;
+        lacks.code = self.without_code > 0 || self.builder.counted().fetches == 0;
+        Ok(())
+    }
+}
