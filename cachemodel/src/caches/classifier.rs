@@ -169,3 +169,131 @@ impl CacheClassifier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, VecDeque};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ME: Actor = Actor(0);
+    const OTHER: Actor = Actor(1);
+
+    #[test]
+    fn the_first_access_is_compulsory_however_the_line_went_before() {
+        let mut classifier = CacheClassifier::new(4);
+        classifier.evicted(7, OTHER);
+        classifier.invalidated(8);
+        assert_eq!(classifier.access(7, ME, true), Some(MissClass::Compulsory));
+        assert_eq!(classifier.access(8, ME, true), Some(MissClass::Compulsory));
+        assert_eq!(classifier.access(8, ME, false), None);
+        assert_eq!(classifier.evictions().count(), 0);
+    }
+
+    #[test]
+    fn what_another_wrote_is_invalidated_and_what_made_room_for_another_is_inflicted() {
+        let mut classifier = CacheClassifier::new(4);
+        classifier.access(1, ME, true);
+        classifier.invalidated(1);
+        assert_eq!(classifier.access(1, ME, true), Some(MissClass::Invalidated));
+        classifier.evicted(1, OTHER);
+        assert_eq!(classifier.access(1, ME, true), Some(MissClass::Inflicted { by: OTHER }));
+        classifier.evicted(1, ME);
+        assert_eq!(classifier.access(1, ME, true), Some(MissClass::Conflict));
+        let evictions: Vec<_> = classifier.evictions().collect();
+        assert_eq!(evictions, [(ME, ME, 1), (ME, OTHER, 1)]);
+    }
+
+    #[test]
+    fn a_miss_is_a_conflict_while_as_many_lines_as_fit_were_used_since() {
+        let mut classifier = CacheClassifier::new(2);
+        let mut miss = |line| {
+            let class = classifier.access(line, ME, true);
+            classifier.evicted(line, ME);
+            class
+        };
+        [1, 2].map(&mut miss);
+        assert_eq!(miss(1), Some(MissClass::Conflict));
+        assert_eq!(miss(3), Some(MissClass::Compulsory));
+        assert_eq!(miss(2), Some(MissClass::Capacity));
+        assert_eq!(miss(3), Some(MissClass::Conflict));
+    }
+
+    #[test]
+    fn a_hit_ends_the_story_of_how_the_line_once_went() {
+        let mut classifier = CacheClassifier::new(8);
+        classifier.access(1, ME, true);
+        classifier.evicted(1, OTHER);
+        classifier.access(1, ME, true);
+        classifier.access(1, ME, false);
+        assert_eq!(classifier.access(1, ME, true), Some(MissClass::Conflict));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Event {
+        Access(u64, Actor, bool),
+        Evicted(u64, Actor),
+        Invalidated(u64),
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let actor = || (0u8..3).prop_map(Actor);
+        let one = prop_oneof![
+            4 => (0u64..20, actor(), any::<bool>()).prop_map(|(l, a, m)| Event::Access(l, a, m)),
+            1 => (0u64..20, actor()).prop_map(|(line, by)| Event::Evicted(line, by)),
+            1 => (0u64..20).prop_map(Event::Invalidated),
+        ];
+        proptest::collection::vec(one, 0..300)
+    }
+
+    proptest! {
+        #[test]
+        fn classes_are_those_of_a_list_and_a_map(lines in 1usize..24, events in events()) {
+            let mut classifier = CacheClassifier::new(lines as u64);
+            let mut shadow: VecDeque<u64> = VecDeque::new();
+            let mut fates: HashMap<u64, Fate> = HashMap::new();
+            let mut evictions: BTreeMap<(Actor, Actor), u64> = BTreeMap::new();
+            for event in events {
+                let (line, actor, missed) = match event {
+                    Event::Access(line, actor, missed) => (line, actor, missed),
+                    Event::Evicted(line, by) => {
+                        classifier.evicted(line, by);
+                        fates.entry(line).and_modify(|fate| *fate = Fate::Evicted(by));
+                        continue;
+                    }
+                    Event::Invalidated(line) => {
+                        classifier.invalidated(line);
+                        fates.entry(line).and_modify(|fate| *fate = Fate::Invalidated);
+                        continue;
+                    }
+                };
+                let place = shadow.iter().position(|&held| held == line);
+                place.map(|place| shadow.remove(place));
+                shadow.push_front(line);
+                shadow.truncate(lines);
+                let fate = fates.get(&line).copied();
+                if !missed || fate.is_none() {
+                    fates.insert(line, Fate::Kept);
+                }
+                if let (true, Some(Fate::Evicted(by))) = (missed, fate) {
+                    *evictions.entry((actor, by)).or_default() += 1;
+                }
+                let expected = match (missed, fate) {
+                    (false, _) => None,
+                    (true, None) => Some(MissClass::Compulsory),
+                    (true, Some(Fate::Invalidated)) => Some(MissClass::Invalidated),
+                    (true, Some(Fate::Evicted(by))) if by != actor => {
+                        Some(MissClass::Inflicted { by })
+                    }
+                    _ if place.is_some() => Some(MissClass::Conflict),
+                    _ => Some(MissClass::Capacity),
+                };
+                prop_assert_eq!(classifier.access(line, actor, missed), expected);
+            }
+            let told: Vec<_> = classifier.evictions().map(|(who, by, n)| ((who, by), n)).collect();
+            prop_assert_eq!(told, evictions.into_iter().collect::<Vec<_>>());
+        }
+    }
+}
