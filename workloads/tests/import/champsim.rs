@@ -138,7 +138,7 @@ fn records_of_the_other_size_are_noticed() {
     let said = refusal(Format::ChampSim, wide);
     assert!(said.contains("record 2 (byte 128)") && said.contains("of 96"), "{said}");
     let narrow: Vec<u8> = program().iter().flat_map(Instruction::bytes).collect();
-    let said = refusal(Format::ChampSimCloudSuite, narrow);
+    let said = refusal(Format::ChampSimCloudSuite, narrow.repeat(2));
     assert!(said.contains("record") && said.contains("of 64 bytes"), "{said}");
     let marks = Instruction { branch: 2, ..Instruction::at(0x1000) };
     assert!(refusal(Format::ChampSim, marks.bytes()).contains("not 0 or 1"));

@@ -1,7 +1,7 @@
 //! The records of a drmemtrace stream: `trace_entry_t` of 64-bit programs, packed.
 //!
 //! The numbers are those of DynamoRIO's `trace_entry.h` (`trace_type_t` and `trace_marker_type_t`),
-//! trace versions 2 to 7.
+//! trace versions 1 to 7.
 
 /// Size of a record in bytes.
 pub(super) const SIZE: usize = 12;

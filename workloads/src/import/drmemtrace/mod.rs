@@ -17,7 +17,7 @@ use std::io::{Seek, Write};
 use std::ops::RangeInclusive;
 
 /// Versions whose records are as they are read here.
-const VERSIONS: RangeInclusive<u64> = 2..=7;
+const VERSIONS: RangeInclusive<u64> = 1..=7;
 /// Longest instruction of x86 in bytes (Intel SDM volume 2, 2.3.11).
 const MAX_LENGTH: u16 = 15;
 /// A CPU's number says that it is unknown.
