@@ -103,14 +103,11 @@ pub(super) mod place {
 pub(crate) struct Cache {
     line_shift: u32,
     rests_after_fill: bool,
-    storage: Storage,
-}
-
-/// The first is all that most machines need, and the faster.
-#[derive(Debug, Clone)]
-enum Storage {
-    Recency(RecencySets),
-    Ways(WaySets),
+    /// The storage of most caches. Where there are `ways` instead, this is a single place that
+    /// stays empty: look-ups pass it in vain, which costs those caches little, and spares the others
+    /// from asking, before the look at what was used last, which kind they are.
+    recency: RecencySets,
+    ways: Option<Box<WaySets>>,
 }
 
 impl Cache {
@@ -119,25 +116,29 @@ impl Cache {
     ///
     /// Takes 8 bytes for each line if it is LRU, physical and not partitioned, else up to 24.
     pub(crate) fn new(spec: &CacheSpec, seed: u64, tracks_virtual: bool) -> Self {
-        let replacement = spec.replacement();
-        let is_virtual = spec.index() == AddressKind::Virtual || spec.tag() == AddressKind::Virtual;
-        let needs_ways = is_virtual || tracks_virtual || !spec.partition().is_empty();
-        let storage = if replacement == Replacement::Lru && !needs_ways {
-            Storage::Recency(RecencySets::new(spec.geometry()))
-        } else {
-            Storage::Ways(WaySets::new(spec, seed, is_virtual || tracks_virtual))
-        };
-        let rests_after_fill =
-            !matches!(replacement, Replacement::Srrip | Replacement::Brrip | Replacement::Drrip);
-        Self { line_shift: spec.geometry().line_shift(), rests_after_fill, storage }
+        let is_virtual = [spec.index(), spec.tag()].contains(&AddressKind::Virtual);
+        let keeps_virtual = is_virtual || tracks_virtual;
+        let is_lru = spec.replacement() == Replacement::Lru;
+        if !is_lru || keeps_virtual || !spec.partition().is_empty() {
+            return Self::with_ways(spec, seed, keeps_virtual);
+        }
+        Self {
+            line_shift: spec.geometry().line_shift(),
+            rests_after_fill: true,
+            recency: RecencySets::new(spec.geometry()),
+            ways: None,
+        }
     }
 
     /// The same with places that lines do not leave, whatever the policy.
-    #[cfg(test)]
-    pub(super) fn with_fixed_ways(spec: &CacheSpec, seed: u64) -> Self {
+    pub(super) fn with_ways(spec: &CacheSpec, seed: u64, keeps_virtual: bool) -> Self {
+        let predicts =
+            |policy| matches!(policy, Replacement::Srrip | Replacement::Brrip | Replacement::Drrip);
         Self {
-            storage: Storage::Ways(WaySets::new(spec, seed, false)),
-            ..Self::new(spec, seed, false)
+            line_shift: spec.geometry().line_shift(),
+            rests_after_fill: !predicts(spec.replacement()),
+            recency: RecencySets::none(),
+            ways: Some(Box::new(WaySets::new(spec, seed, keeps_virtual))),
         }
     }
 
@@ -150,9 +151,9 @@ impl Cache {
     /// The set that `line` belongs to.
     #[inline]
     pub(crate) fn set_of(&self, line: Line) -> usize {
-        match &self.storage {
-            Storage::Recency(sets) => sets.set_of(line.physical),
-            Storage::Ways(sets) => sets.set_of(line),
+        match &self.ways {
+            None => self.recency.set_of(line.physical),
+            Some(ways) => ways.set_of(line),
         }
     }
 
@@ -160,9 +161,13 @@ impl Cache {
     /// prefetched; returns what the line was before. A miss changes nothing.
     #[inline(always)]
     pub(crate) fn touch(&mut self, line: Line, write: bool) -> Option<Touched> {
-        match &mut self.storage {
-            Storage::Recency(sets) => sets.touch(line.physical, write),
-            Storage::Ways(sets) => sets.touch(line, write),
+        let hit = self.recency.touch_front(line.physical, write);
+        if hit.is_some() {
+            return hit;
+        }
+        match &mut self.ways {
+            None => self.recency.touch_behind_front(line.physical, write),
+            Some(ways) => ways.touch(line, write),
         }
     }
 
@@ -173,59 +178,71 @@ impl Cache {
         &mut self,
         line: Line,
         state: Fill,
-        ways: Option<WayMask>,
+        candidates: Option<WayMask>,
     ) -> Option<Victim> {
-        match &mut self.storage {
-            Storage::Recency(sets) => {
-                debug_assert!(ways.is_none(), "this cache is not partitioned");
-                sets.fill(line.physical, state)
+        match &mut self.ways {
+            None => {
+                debug_assert!(candidates.is_none(), "this cache is not partitioned");
+                self.recency.fill(line.physical, state)
             }
-            Storage::Ways(sets) => sets.fill(line, state, ways),
+            Some(ways) => ways.fill(line, state, candidates),
+        }
+    }
+
+    /// Whether a look-up of `line` would hit.
+    pub(crate) fn contains(&self, line: Line) -> bool {
+        match &self.storage {
+            Storage::Recency(sets) => sets.contains(line.physical).is_some(),
+            Storage::Ways(sets) => sets.contains(line),
+        }
+    }
+
+    /// Marks `line`, if it is here, as prefetched and not yet used.
+    pub(crate) fn mark_prefetched(&mut self, line: Line) {
+        match &mut self.storage {
+            Storage::Recency(sets) => sets.mark_prefetched(line.physical),
+            Storage::Ways(sets) => sets.mark_prefetched(line),
         }
     }
 
     /// Takes out just the line that a look-up of `line` would hit.
     pub(crate) fn remove(&mut self, line: Line) -> Option<Removed> {
-        match &mut self.storage {
-            Storage::Recency(sets) => sets.remove(line.physical),
-            Storage::Ways(sets) => sets.remove(line),
+        match &mut self.ways {
+            None => self.recency.remove(line.physical),
+            Some(ways) => ways.remove(line),
         }
     }
 
     /// Takes out every copy of a physical line, whatever its virtual number: by set, then by way.
     pub(crate) fn remove_physical(&mut self, physical: u64, mut each: impl FnMut(Removed)) {
-        match &mut self.storage {
-            Storage::Recency(sets) => {
-                if let Some(removed) = sets.remove(physical) {
-                    each(removed);
-                }
-            }
-            Storage::Ways(sets) => sets.remove_physical(physical, &mut each),
+        match &mut self.ways {
+            None => self.recency.remove(physical).into_iter().for_each(each),
+            Some(ways) => ways.remove_physical(physical, &mut each),
         }
     }
 
     /// Takes the dirty mark off every copy of a physical line. Says whether one had it.
     pub(crate) fn clean(&mut self, physical: u64) -> bool {
-        match &mut self.storage {
-            Storage::Recency(sets) => sets.clean(physical),
-            Storage::Ways(sets) => sets.clean(physical),
+        match &mut self.ways {
+            None => self.recency.clean(physical),
+            Some(ways) => ways.clean(physical),
         }
     }
 
     /// Whether a copy of a physical line is here and, if so, whether one is dirty.
     pub(crate) fn contains_physical(&self, physical: u64) -> Option<bool> {
-        match &self.storage {
-            Storage::Recency(sets) => sets.contains(physical),
-            Storage::Ways(sets) => sets.contains_physical(physical),
+        match &self.ways {
+            None => self.recency.contains(physical),
+            Some(ways) => ways.contains_physical(physical),
         }
     }
 
     /// Takes out all copies of the physical lines from `first` to `last`, both included, in
     /// ascending order. Costs at most a walk over the cache.
     pub(crate) fn remove_range(&mut self, first: u64, last: u64, mut each: impl FnMut(Removed)) {
-        match &mut self.storage {
-            Storage::Recency(sets) => sets.remove_range(first, last, &mut each),
-            Storage::Ways(sets) => sets.remove_range(first, last, &mut each),
+        match &mut self.ways {
+            None => self.recency.remove_range(first, last, &mut each),
+            Some(ways) => ways.remove_range(first, last, &mut each),
         }
     }
 
@@ -236,12 +253,21 @@ impl Cache {
 
     /// Lines held that were written to since they came. Costs a walk over the cache.
     pub(crate) fn dirty_lines(&self) -> u64 {
+        let places = match &self.ways {
+            None => self.recency.places(),
+            Some(ways) => ways.places(),
+        };
+        let dirty = |place: &&u64| **place != place::EMPTY && place::is_dirty(**place);
+        places.iter().filter(dirty).count() as u64
+    }
+
+    /// Number of lines that it has room for.
+    pub(crate) fn lines(&self) -> u64 {
         let places = match &self.storage {
             Storage::Recency(sets) => sets.places(),
             Storage::Ways(sets) => sets.places(),
         };
-        let dirty = |place: &&u64| **place != place::EMPTY && place::is_dirty(**place);
-        places.iter().filter(dirty).count() as u64
+        places.len() as u64
     }
 
     /// Whether a look-up right after the fill of the same line is without effect on what will be

@@ -214,7 +214,8 @@ mod tests {
             classifier.evicted(line, ME);
             class
         };
-        [1, 2].map(&mut miss);
+        miss(1);
+        miss(2);
         assert_eq!(miss(1), Some(MissClass::Conflict));
         assert_eq!(miss(3), Some(MissClass::Compulsory));
         assert_eq!(miss(2), Some(MissClass::Capacity));

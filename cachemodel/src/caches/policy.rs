@@ -137,7 +137,7 @@ impl XorShift64Star {
 
     /// A number below `limit`, which is at most 2³².
     fn below(&mut self, limit: u64) -> u64 {
-        (self.next() >> 32) * limit >> 32
+        ((self.next() >> 32) * limit) >> 32
     }
 }
 

@@ -33,6 +33,11 @@ impl RecencySets {
         }
     }
 
+    /// One place, and that empty.
+    pub(super) fn none() -> Self {
+        Self { index: SetIndex::new(1), ways: 1, places: vec![EMPTY] }
+    }
+
     pub(super) fn places(&self) -> &[Place] {
         &self.places
     }
@@ -54,21 +59,29 @@ impl RecencySets {
         &mut self.places[start..start + self.ways]
     }
 
+    /// What [`RecencySets::touch_behind_front`] need not be asked for.
     #[inline(always)]
-    pub(super) fn touch(&mut self, physical: u64, write: bool) -> Option<Touched> {
-        let set = self.set_mut(physical);
-        let front = set[0];
-        if place::physical(front) == physical {
-            set[0] = place::touched(front, write);
-            return Some(place::before(front));
+    pub(super) fn touch_front(&mut self, physical: u64, write: bool) -> Option<Touched> {
+        let front = &mut self.set_mut(physical)[0];
+        let before = *front;
+        if place::physical(before) != physical {
+            return None;
         }
+        *front = place::touched(before, write);
+        Some(place::before(before))
+    }
+
+    /// Of a line that is not the one used last in its set.
+    #[inline(always)]
+    pub(super) fn touch_behind_front(&mut self, physical: u64, write: bool) -> Option<Touched> {
+        let set = self.set_mut(physical);
         // The compiler unrolls the walk where it knows the number of ways.
         match set.len() {
-            4 => touch_behind_front(&mut set[..4], physical, write),
-            8 => touch_behind_front(&mut set[..8], physical, write),
-            12 => touch_behind_front(&mut set[..12], physical, write),
-            16 => touch_behind_front(&mut set[..16], physical, write),
-            _ => touch_behind_front(set, physical, write),
+            4 => bring_to_front(&mut set[..4], physical, write),
+            8 => bring_to_front(&mut set[..8], physical, write),
+            12 => bring_to_front(&mut set[..12], physical, write),
+            16 => bring_to_front(&mut set[..16], physical, write),
+            _ => bring_to_front(set, physical, write),
         }
     }
 
@@ -85,6 +98,13 @@ impl RecencySets {
             _ => push_front(set, new),
         };
         place::victim(last, 0)
+    }
+
+    pub(super) fn mark_prefetched(&mut self, physical: u64) {
+        let set = self.set_mut(physical);
+        if let Some(here) = set.iter_mut().find(|here| place::physical(**here) == physical) {
+            *here |= place::PREFETCHED;
+        }
     }
 
     pub(super) fn remove(&mut self, physical: u64) -> Option<Removed> {
@@ -141,7 +161,7 @@ impl RecencySets {
 /// Moves each line one place back on the way, and back again if the way was in vain: most look-ups
 /// hit.
 #[inline(always)]
-fn touch_behind_front(set: &mut [Place], physical: u64, write: bool) -> Option<Touched> {
+fn bring_to_front(set: &mut [Place], physical: u64, write: bool) -> Option<Touched> {
     let (front, rest) = set.split_first_mut()?;
     let mut carried = *front;
     for place in rest {

@@ -440,7 +440,7 @@ proptest! {
             masks: None,
         };
         compare(&shape, &mut Cache::new(&shape.spec(), SEED, false), &operations, false);
-        let mut fixed = Cache::with_fixed_ways(&shape.spec(), SEED);
+        let mut fixed = Cache::with_ways(&shape.spec(), SEED, false);
         compare(&shape, &mut fixed, &operations, false);
     }
 }

@@ -109,6 +109,16 @@ impl WaySets {
         victim
     }
 
+    pub(super) fn contains(&self, line: Line) -> bool {
+        self.find(line).is_some()
+    }
+
+    pub(super) fn mark_prefetched(&mut self, line: Line) {
+        if let Some((set, way)) = self.find(line) {
+            self.places[set * self.ways + way] |= place::PREFETCHED;
+        }
+    }
+
     pub(super) fn remove(&mut self, line: Line) -> Option<Removed> {
         let (set, way) = self.find(line)?;
         Some(self.take(set * self.ways + way))
