@@ -191,17 +191,17 @@ impl Cache {
 
     /// Whether a look-up of `line` would hit.
     pub(crate) fn contains(&self, line: Line) -> bool {
-        match &self.storage {
-            Storage::Recency(sets) => sets.contains(line.physical).is_some(),
-            Storage::Ways(sets) => sets.contains(line),
+        match &self.ways {
+            None => self.recency.contains(line.physical).is_some(),
+            Some(ways) => ways.contains(line),
         }
     }
 
     /// Marks `line`, if it is here, as prefetched and not yet used.
     pub(crate) fn mark_prefetched(&mut self, line: Line) {
-        match &mut self.storage {
-            Storage::Recency(sets) => sets.mark_prefetched(line.physical),
-            Storage::Ways(sets) => sets.mark_prefetched(line),
+        match &mut self.ways {
+            None => self.recency.mark_prefetched(line.physical),
+            Some(ways) => ways.mark_prefetched(line),
         }
     }
 
@@ -253,21 +253,20 @@ impl Cache {
 
     /// Lines held that were written to since they came. Costs a walk over the cache.
     pub(crate) fn dirty_lines(&self) -> u64 {
-        let places = match &self.ways {
-            None => self.recency.places(),
-            Some(ways) => ways.places(),
-        };
         let dirty = |place: &&u64| **place != place::EMPTY && place::is_dirty(**place);
-        places.iter().filter(dirty).count() as u64
+        self.places().iter().filter(dirty).count() as u64
     }
 
     /// Number of lines that it has room for.
     pub(crate) fn lines(&self) -> u64 {
-        let places = match &self.storage {
-            Storage::Recency(sets) => sets.places(),
-            Storage::Ways(sets) => sets.places(),
-        };
-        places.len() as u64
+        self.places().len() as u64
+    }
+
+    fn places(&self) -> &[u64] {
+        match &self.ways {
+            None => self.recency.places(),
+            Some(ways) => ways.places(),
+        }
     }
 
     /// Whether a look-up right after the fill of the same line is without effect on what will be

@@ -260,6 +260,7 @@ enum Operation {
     Remove(Line),
     RemovePhysical(u64),
     Clean(u64),
+    MarkPrefetched(Line),
     RemoveRange { first: u64, lines: u64 },
     Drain,
 }
@@ -280,6 +281,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         2 => lines().prop_map(Operation::Remove),
         2 => lines().prop_map(|line| Operation::RemovePhysical(line.physical)),
         2 => lines().prop_map(|line| Operation::Clean(line.physical)),
+        2 => lines().prop_map(Operation::MarkPrefetched),
         1 => (0u64..256, prop_oneof![0u64..8, 0u64..512, Just(u64::MAX)])
             .prop_map(|(first, lines)| Operation::RemoveRange { first, lines }),
         1 => Just(Operation::Drain),
@@ -358,6 +360,7 @@ fn removed_by(act: impl FnOnce(&mut dyn FnMut(Removed))) -> Vec<Removed> {
 /// Does the same to both and compares what they tell, but for virtual numbers where none are kept.
 fn compare(shape: &Shape, cache: &mut Cache, operations: &[Operation], keeps_virtual: bool) {
     let mut naive = NaiveCache::new(&shape.spec(), SEED);
+    assert_eq!(cache.lines(), (shape.sets * shape.ways) as u64);
     let known = |mut line: Line| {
         line.virtual_ *= u64::from(keeps_virtual);
         line
@@ -397,6 +400,10 @@ fn compare(shape: &Shape, cache: &mut Cache, operations: &[Operation], keeps_vir
             Operation::Clean(physical) => {
                 assert_eq!(cache.contains_physical(physical), naive.contains_physical(physical));
                 assert_eq!(cache.clean(physical), naive.clean(physical));
+            }
+            Operation::MarkPrefetched(line) => {
+                assert_eq!(cache.contains(line), naive.mark_prefetched(line));
+                cache.mark_prefetched(line);
             }
             Operation::RemoveRange { first, lines } => {
                 let last = first.saturating_add(lines);

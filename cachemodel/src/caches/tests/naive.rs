@@ -215,6 +215,15 @@ impl NaiveCache {
         !dirty.is_empty()
     }
 
+    /// Says whether it is here.
+    pub(super) fn mark_prefetched(&mut self, line: Line) -> bool {
+        let (set, way) = (self.set_of(line), self.way_of(line));
+        if let Some(way) = way {
+            self.sets[set][way].as_mut().unwrap().prefetched = true;
+        }
+        way.is_some()
+    }
+
     pub(super) fn contains_physical(&self, physical: u64) -> Option<bool> {
         let here = !self.places(|held| held.line.physical == physical).is_empty();
         let dirty = !self.places(|held| held.line.physical == physical && held.dirty).is_empty();
