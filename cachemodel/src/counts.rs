@@ -1,35 +1,8 @@
 //! What happened, as numbers, and the laws that they keep.
 
-use std::ops::{AddAssign, Sub};
-
+use crate::counters::counters;
 use crate::error::BrokenLaw;
 use crate::semantics::Semantics;
-
-/// Declares a struct of counters with field-wise addition and difference.
-macro_rules! counters {
-    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $kind:ty,)+ }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-        pub struct $name {
-            $($(#[$field_meta])* pub $field: $kind,)+
-        }
-
-        impl AddAssign for $name {
-            fn add_assign(&mut self, other: Self) {
-                $(self.$field += other.$field;)+
-            }
-        }
-
-        /// Counts since an earlier moment of the same run.
-        impl Sub for $name {
-            type Output = Self;
-
-            fn sub(self, earlier: Self) -> Self {
-                Self { $($field: self.$field - earlier.$field,)+ }
-            }
-        }
-    };
-}
 
 counters! {
     /// Accesses of one kind to one structure. Hits are counted where they happen, not derived.

@@ -31,6 +31,7 @@
 mod cache;
 #[allow(dead_code, unused_imports, reason = "the hierarchy does not use it yet")]
 mod caches;
+mod counters;
 mod counts;
 mod error;
 mod geometry;
@@ -44,6 +45,8 @@ mod semantics;
 mod size;
 mod span;
 mod tlb;
+#[allow(dead_code, unreachable_pub, reason = "the hierarchy does not use it yet")]
+mod translation;
 mod translator;
 
 pub use cache::{Cache, CacheLookup, LineAddr};
@@ -66,4 +69,5 @@ pub use page::{Mapping, PageSize, PhysAddr};
 pub use semantics::Semantics;
 pub use size::ByteSize;
 pub use tlb::{Tlb, TlbLookup};
+pub use translation::{Broadcast, FlushCause, TlbMissClass};
 pub use translator::{Identity, NestedWalk, PageWalk, TableWalk, Translator};

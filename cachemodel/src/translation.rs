@@ -1,0 +1,329 @@
+//! From virtual to physical addresses: TLBs, what their entries are tagged with, what events drop,
+//! and the walks of page tables.
+//!
+//! The stream tells the right translation of each page; a TLB only tells whether a processor would
+//! have known it. What is behind each rule is in `docs/models.md`; [`manual`] cites the
+//! processors' manuals, event by event.
+
+mod array;
+mod classes;
+mod counts;
+mod entry;
+mod event;
+mod flush;
+mod front;
+mod manual;
+mod oldest;
+mod policy;
+mod processor;
+mod registers;
+mod scheme;
+mod tags;
+mod tlb;
+mod walk_caches;
+mod what_if;
+
+pub use classes::TlbMissClass;
+pub use counts::FlushCounts;
+pub use event::{Broadcast, ControlEvent};
+pub use flush::FlushCause;
+pub use registers::ControlRegisters;
+
+use classes::Classifier;
+use flush::Flush;
+use front::Front;
+use processor::Processor;
+use scheme::Scheme;
+use tags::{Context, OwnerTable};
+use tlb::{Structure, Tlb};
+use walk_caches::WalkCaches;
+
+use crate::machine::{Machine, TlbSpec, Vendor};
+use crate::page::{Mapping, PhysAddr};
+use crate::translator::PageWalk;
+
+/// Which first-level TLB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// That of fetches.
+    Instruction = 0,
+    /// That of reads and writes.
+    Data = 1,
+}
+
+/// What the look-up of a page found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PageLookup {
+    /// The first level did not have it.
+    pub(crate) missed: bool,
+    /// The second level did not have it either; `None` where there is none or it was not asked.
+    pub(crate) stlb_missed: Option<bool>,
+    /// The entry found has another frame than the stream's: the page tables changed and no event
+    /// that drops the entry was seen. It stays, as it would in a processor.
+    pub(crate) stale: bool,
+}
+
+impl PageLookup {
+    const HIT: Self = Self { missed: false, stlb_missed: None, stale: false };
+
+    /// Whether no TLB had it, so that the tables are walked.
+    pub(crate) fn walked(self) -> bool {
+        self.missed && self.stlb_missed != Some(false)
+    }
+}
+
+/// A first-level TLB and what goes with it.
+#[derive(Debug, Clone)]
+struct FirstLevel {
+    front: Front,
+    tlb: Tlb,
+    flushed: u64,
+    classifier: Option<Box<Classifier>>,
+}
+
+impl FirstLevel {
+    fn new(spec: &TlbSpec, structure: Structure, seed: u64, cpu: u16) -> Self {
+        let tlb = Tlb::new(spec, structure, seed, cpu);
+        Self { front: Front::new(tlb.rest()), tlb, flushed: 0, classifier: None }
+    }
+
+    /// Returns whether anything was dropped.
+    fn flush(&mut self, flush: &Flush, owners: &OwnerTable) -> bool {
+        let classifier = &mut self.classifier;
+        let dropped = self.tlb.flush(flush, owners, |removed| {
+            if let Some(classifier) = classifier {
+                classifier.dropped(removed.key, removed.target, Some(flush.cause));
+            }
+        });
+        self.flushed += dropped;
+        dropped > 0
+    }
+}
+
+/// All TLBs, registers and paging-structure caches of one CPU.
+#[derive(Debug, Clone)]
+pub(crate) struct TranslationUnit {
+    first: [FirstLevel; 2],
+    context: Context,
+    stlb: Option<Tlb>,
+    stlb_flushed: u64,
+    owners: OwnerTable,
+    processor: Processor,
+    scheme: Scheme,
+    vendor: Vendor,
+    walk_caches: WalkCaches,
+    counts: FlushCounts,
+    last_side: Side,
+    /// What a classifier is made from.
+    specs: Box<[TlbSpec; 2]>,
+    seed: u64,
+    cpu: u16,
+}
+
+impl TranslationUnit {
+    /// Empty TLBs of one CPU, in long mode with PCID 0 and global pages on.
+    pub(crate) fn new(machine: &Machine, cpu: u16) -> Self {
+        let seed = machine.seed();
+        let processor = Processor::new(machine.vendor());
+        let mut scheme = Scheme::new(machine);
+        scheme.follow(&processor.running());
+        let mut owners = OwnerTable::new();
+        Self {
+            first: [
+                FirstLevel::new(machine.itlb(), Structure::Itlb, seed, cpu),
+                FirstLevel::new(machine.dtlb(), Structure::Dtlb, seed, cpu),
+            ],
+            context: scheme.context(&processor.running(), &mut owners),
+            stlb: machine.stlb().map(|spec| Tlb::new(spec, Structure::Stlb, seed, cpu)),
+            stlb_flushed: 0,
+            owners,
+            processor,
+            scheme,
+            vendor: machine.vendor(),
+            walk_caches: WalkCaches::new(machine.walk()),
+            counts: FlushCounts::default(),
+            last_side: Side::Instruction,
+            specs: Box::new([machine.itlb().clone(), machine.dtlb().clone()]),
+            seed,
+            cpu,
+        }
+    }
+
+    /// The stream's translation of a page that is known to hit without being looked up; the entry
+    /// has then been used at `now`. Equal to [`TranslationUnit::look_up`], which is to be asked
+    /// where there is none.
+    #[inline(always)]
+    pub(crate) fn front(&mut self, side: Side, va: u64, now: u64) -> Option<Mapping> {
+        let first = &mut self.first[side as usize];
+        let (mapping, place) = first.front.get(va)?;
+        first.tlb.hit_again(place, now);
+        Some(mapping)
+    }
+
+    /// Looks up `va`, which the stream translates by `mapping`, and fills on a miss. `now` is not 0
+    /// and rises with every call of this and of [`TranslationUnit::front`].
+    #[inline]
+    pub(crate) fn look_up(
+        &mut self,
+        side: Side,
+        va: u64,
+        mapping: Mapping,
+        now: u64,
+    ) -> PageLookup {
+        let first = &mut self.first[side as usize];
+        let vpn = va >> 12;
+        first.front.another_page();
+        let own = first.tlb.entry_of(vpn, mapping, &self.context);
+        let hit = first.tlb.look_up(vpn, &own, mapping.frame(), &self.context, now);
+        if let Some(classifier) = &mut first.classifier {
+            classifier.look_up(vpn, mapping, hit.is_none(), now);
+            self.last_side = side;
+        }
+        let Some(hit) = hit else { return self.miss(side, va, mapping, &own, now) };
+        if hit.agrees && !hit.stale {
+            first.front.remember(va, mapping, first.tlb.place_of(&hit), false);
+        }
+        PageLookup { stale: hit.stale, ..PageLookup::HIT }
+    }
+
+    /// Asks the second level and fills.
+    #[inline(never)]
+    fn miss(
+        &mut self,
+        side: Side,
+        va: u64,
+        mapping: Mapping,
+        own: &tlb::Entry,
+        now: u64,
+    ) -> PageLookup {
+        let vpn = va >> 12;
+        let first = &mut self.first[side as usize];
+        let mut entry = *own;
+        let mut found = PageLookup { missed: true, stlb_missed: None, stale: false };
+        if let Some(stlb) = &mut self.stlb {
+            let own = stlb.entry_of(vpn, mapping, &self.context);
+            let hit = stlb.look_up(vpn, &own, mapping.frame(), &self.context, now);
+            found.stlb_missed = Some(hit.is_none());
+            match hit {
+                None => {
+                    stlb.fill(&own, now);
+                }
+                Some(hit) if hit.stale => {
+                    let (key, owner, target) = stlb.entry_at(&hit);
+                    entry = first.tlb.entry_from(vpn, key, owner, target);
+                    found.stale = true;
+                }
+                Some(_) => {}
+            }
+        }
+        let (place, evicted) = first.tlb.fill(&entry, now);
+        if let Some(evicted) = evicted {
+            first.front.forget_entry(evicted.key, place);
+            if let Some(classifier) = &mut first.classifier {
+                classifier.dropped(evicted.key, evicted.target, None);
+            }
+        }
+        if !found.stale {
+            first.front.remember(va, mapping, place, true);
+        }
+        found
+    }
+
+    /// An event that may drop entries or change which can be used. Where it drops any it costs a
+    /// walk over the TLBs.
+    pub(crate) fn control(&mut self, event: ControlEvent) {
+        let before = self.processor.running();
+        if !self.processor.apply(event) {
+            return;
+        }
+        let after = self.processor.running();
+        let by_manual = manual::flush(self.vendor, event, &before, &after);
+        self.counts.count(event, &before, &after, by_manual.as_ref());
+        let flushes = self.scheme.flush(event, by_manual, &before, &after);
+        for flush in flushes.into_iter().flatten() {
+            self.drop_entries(&flush);
+        }
+        self.use_registers();
+    }
+
+    fn drop_entries(&mut self, flush: &Flush) {
+        for first in &mut self.first {
+            if first.flush(flush, &self.owners) {
+                first.front.forget();
+            }
+        }
+        if let Some(stlb) = &mut self.stlb {
+            self.stlb_flushed += stlb.flush(flush, &self.owners, |_| {});
+        }
+        self.walk_caches.flush(flush, &self.owners);
+    }
+
+    fn use_registers(&mut self) {
+        let context = self.scheme.context(&self.processor.running(), &mut self.owners);
+        if context != self.context {
+            self.context = context;
+            for first in &mut self.first {
+                first.front.forget();
+            }
+        }
+    }
+
+    /// States the control registers of what runs, as at the start of a stream; drops nothing.
+    pub(crate) fn set_registers(&mut self, registers: ControlRegisters) {
+        self.processor.set_registers(registers);
+        self.scheme.follow(&self.processor.running());
+        self.use_registers();
+    }
+
+    /// The control registers of what runs, as the events have left them.
+    pub(crate) fn registers(&self) -> ControlRegisters {
+        self.processor.running().registers
+    }
+
+    /// The stream has told another translation for the page of `va`, or for a larger one around
+    /// it. Drops no entry.
+    pub(crate) fn forget_translation(&mut self, _va: u64) {
+        for first in &mut self.first {
+            first.front.forget();
+        }
+    }
+
+    /// Makes the walk for `va`: tells each table entry read, in order, and updates the caches that
+    /// shorten walks.
+    pub(crate) fn walk(&mut self, va: u64, walk: &PageWalk, read: impl FnMut(PhysAddr)) {
+        let running = self.processor.running();
+        let nested = self.owners.number(self.scheme.nested_owner(&running, self.vendor));
+        self.walk_caches.walk(va, walk, self.context.own, nested, read);
+    }
+
+    /// Events so far.
+    pub(crate) fn flush_counts(&self) -> FlushCounts {
+        let mut counts = self.counts;
+        if let Scheme::WhatIf(tags) = &self.scheme {
+            (counts.switches, counts.explicit_flushes) = tags.counted();
+        }
+        counts
+    }
+
+    /// Entries that events dropped from ITLB, DTLB and STLB.
+    pub(crate) fn flushed(&self) -> [u64; 3] {
+        [self.first[0].flushed, self.first[1].flushed, self.stlb_flushed]
+    }
+
+    /// From now on tells the class of each first-level miss. Every look-up is then made in full,
+    /// and memory grows with the number of pages looked up.
+    pub(crate) fn enable_classification(&mut self) {
+        let structures = [Structure::Itlb, Structure::Dtlb];
+        for (number, first) in self.first.iter_mut().enumerate() {
+            let (spec, structure) = (&self.specs[number], structures[number]);
+            let classifier = Classifier::new(spec, structure, self.seed, self.cpu);
+            first.classifier = Some(Box::new(classifier));
+            first.front.switch_off();
+        }
+    }
+
+    /// Class of the last look-up, if it missed in the first level and classification is on.
+    pub(crate) fn last_class(&self) -> Option<TlbMissClass> {
+        self.first[self.last_side as usize].classifier.as_ref()?.last()
+    }
+}

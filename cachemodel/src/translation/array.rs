@@ -1,0 +1,191 @@
+//! One array of entries: sets of ways, for some page sizes.
+
+use rustc_hash::FxHashMap;
+
+use super::entry::{Key, OwnerId, Target};
+use super::policy::{Policy, Rest};
+use crate::geometry::SetIndex;
+use crate::machine::Replacement;
+
+/// Sets of more ways than this are found through an index instead of a scan.
+const SCANNED_WAYS: usize = 16;
+
+/// Sets and ways, and how victims are chosen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) sets: u64,
+    pub(super) ways: usize,
+    pub(super) replacement: Replacement,
+}
+
+/// Where an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) set: usize,
+    /// Among all places of the array.
+    pub(super) at: usize,
+}
+
+/// An entry that was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Removed {
+    pub(super) key: Key,
+    pub(super) target: Target,
+    pub(super) at: usize,
+}
+
+/// Entries by set and way. The time of each entry's last use or fill is kept by its owner, who may
+/// also set it without asking here; no two of a set are equal.
+#[derive(Debug, Clone)]
+pub(super) struct Array {
+    index: SetIndex,
+    ways: usize,
+    keys: Vec<Key>,
+    owners: Vec<OwnerId>,
+    targets: Vec<Target>,
+    policy: Policy,
+    /// For each set, a way below which none is free.
+    none_free_below: Vec<u32>,
+    /// Place of each entry, for large sets.
+    places: Option<FxHashMap<(Key, OwnerId), u32>>,
+    held: usize,
+}
+
+impl Array {
+    pub(super) fn new(shape: Shape, seed: u64) -> Self {
+        let sets = usize::try_from(shape.sets).expect("a geometry bounds the entries");
+        let entries = sets * shape.ways;
+        Self {
+            index: SetIndex::new(shape.sets),
+            ways: shape.ways,
+            keys: vec![Key::EMPTY; entries],
+            owners: vec![OwnerId(0); entries],
+            targets: vec![Target::NONE; entries],
+            policy: Policy::new(shape.replacement, sets, shape.ways, seed),
+            none_free_below: vec![0; sets],
+            places: (shape.ways > SCANNED_WAYS).then(FxHashMap::default),
+            held: 0,
+        }
+    }
+
+    pub(super) fn rest(&self) -> Rest {
+        self.policy.rest()
+    }
+
+    pub(super) fn key(&self, place: Place) -> Key {
+        self.keys[place.at]
+    }
+
+    pub(super) fn owner(&self, place: Place) -> OwnerId {
+        self.owners[place.at]
+    }
+
+    pub(super) fn target(&self, place: Place) -> Target {
+        self.targets[place.at]
+    }
+
+    #[inline]
+    pub(super) fn find(&self, key: Key, owner: OwnerId) -> Option<Place> {
+        let set = self.index.of(key.page());
+        match &self.places {
+            Some(places) => places.get(&(key, owner)).map(|&at| Place { set, at: at as usize }),
+            None => self.scan(set, key, owner),
+        }
+    }
+
+    #[inline]
+    fn scan(&self, set: usize, key: Key, owner: OwnerId) -> Option<Place> {
+        let first = set * self.ways;
+        let keys = &self.keys[first..][..self.ways];
+        let way = keys
+            .iter()
+            .enumerate()
+            .position(|(way, &other)| other == key && self.owners[first + way] == owner)?;
+        Some(Place { set, at: first + way })
+    }
+
+    /// Number of places.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Does what a hit does besides setting the time of last use.
+    #[inline]
+    pub(super) fn hit(&mut self, place: Place) {
+        self.policy.hit(place.set, place.at - place.set * self.ways);
+    }
+
+    /// Makes an entry that is not there; returns its place and what was there before. `used` is
+    /// the times of last use.
+    pub(super) fn fill(
+        &mut self,
+        key: Key,
+        owner: OwnerId,
+        target: Target,
+        now: u64,
+        used: &mut [u64],
+    ) -> (Place, Option<Removed>) {
+        let set = self.index.of(key.page());
+        let first = set * self.ways;
+        let way = match self.take_free_way(set) {
+            Some(way) => way,
+            None => self.policy.victim(set, self.ways, used),
+        };
+        let at = first + way;
+        let evicted = self.remove(at);
+        self.keys[at] = key;
+        self.owners[at] = owner;
+        self.targets[at] = target;
+        used[at] = now;
+        self.held += 1;
+        if let Some(places) = &mut self.places {
+            places.insert((key, owner), at as u32);
+        }
+        self.policy.fill(set, way, at, now);
+        (Place { set, at }, evicted)
+    }
+
+    /// The lowest-numbered free way, about to be filled.
+    fn take_free_way(&mut self, set: usize) -> Option<usize> {
+        let from = self.none_free_below[set] as usize;
+        let keys = &self.keys[set * self.ways..][from..self.ways];
+        let free = keys.iter().position(|&key| key == Key::EMPTY).map(|way| from + way);
+        self.none_free_below[set] = free.map_or(self.ways, |way| way + 1) as u32;
+        free
+    }
+
+    fn remove(&mut self, at: usize) -> Option<Removed> {
+        let key = std::mem::replace(&mut self.keys[at], Key::EMPTY);
+        if key == Key::EMPTY {
+            return None;
+        }
+        self.held -= 1;
+        if let Some(places) = &mut self.places {
+            places.remove(&(key, self.owners[at]));
+        }
+        Some(Removed { key, target: self.targets[at], at })
+    }
+
+    /// Removes the entries that `goes` names. Costs a walk over the array, if it holds any.
+    pub(super) fn remove_where(
+        &mut self,
+        mut goes: impl FnMut(Key, OwnerId, Target) -> bool,
+        mut each: impl FnMut(Removed),
+    ) {
+        let mut at = 0;
+        let mut left = self.held;
+        while left > 0 {
+            if self.keys[at] != Key::EMPTY {
+                left -= 1;
+                if goes(self.keys[at], self.owners[at], self.targets[at])
+                    && let Some(removed) = self.remove(at)
+                {
+                    let (set, way) = (at / self.ways, at % self.ways);
+                    self.none_free_below[set] = self.none_free_below[set].min(way as u32);
+                    each(removed);
+                }
+            }
+            at += 1;
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The earliest of the times of a set.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// From this many ways on a heap is kept; below, a scan is faster.
+const HEAP_WAYS: usize = 48;
+
+/// Finds the place with the earliest time in a set, where all times of a set differ and only grow.
+///
+/// Large sets keep a heap of the times as they were when last looked at. A time that has grown
+/// since is put right when it comes to the top, so that a use costs nothing here, and what a
+/// search costs was earned by the uses before it.
+#[derive(Debug, Clone)]
+pub(super) struct Oldest {
+    ways: usize,
+    /// One for each set, with one item for each way; none for small sets.
+    heaps: Vec<BinaryHeap<Reverse<(u64, u32)>>>,
+}
+
+impl Oldest {
+    pub(super) fn new(sets: usize, ways: usize) -> Self {
+        let heaps = if ways < HEAP_WAYS { 0 } else { sets };
+        let start = || (0..ways as u32).map(|way| Reverse((0, way))).collect();
+        Self { ways, heaps: (0..heaps).map(|_| start()).collect() }
+    }
+
+    /// The way of `set` whose time is the earliest. `times` is of all sets.
+    pub(super) fn find(&mut self, set: usize, times: &[u64]) -> usize {
+        let times = &times[set * self.ways..][..self.ways];
+        let Some(heap) = self.heaps.get_mut(set) else {
+            let earliest = times.iter().enumerate().min_by_key(|(_, time)| **time);
+            return earliest.expect("a set has at least one way").0;
+        };
+        loop {
+            let mut top = heap.peek_mut().expect("one item for each way");
+            let Reverse((seen, way)) = *top;
+            let time = times[way as usize];
+            if seen == time {
+                return way as usize;
+            }
+            *top = Reverse((time, way));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_heap_finds_what_a_scan_finds(
+            ways in HEAP_WAYS..100,
+            uses in proptest::collection::vec((0..100usize, any::<bool>()), 1..400),
+        ) {
+            let mut times: Vec<u64> = (1..=ways as u64).collect();
+            let mut oldest = Oldest::new(1, ways);
+            for (now, (way, replaces)) in (1000..).zip(uses) {
+                if replaces {
+                    let scanned = (0..ways).min_by_key(|&way| times[way]).unwrap();
+                    prop_assert_eq!(oldest.find(0, &times), scanned);
+                    times[scanned] = now;
+                } else {
+                    times[way % ways] = now;
+                }
+            }
+        }
+    }
+}

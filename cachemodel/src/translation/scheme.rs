@@ -1,0 +1,114 @@
+//! Tag schemes: which tags entries have, and what an event drops under each.
+
+use super::event::ControlEvent;
+use super::flush::{Flush, FlushCause, Nested, TagFilter};
+use super::processor::Running;
+use super::tags::{Context, GlobalPages, Owner, OwnerTable};
+use super::what_if::WhatIfTags;
+use crate::machine::{Machine, TagScheme, Vendor};
+
+/// Flushes of one event, to be done in this order.
+pub(super) type Flushes = [Option<Flush>; 2];
+
+/// What entries are tagged with.
+#[derive(Debug, Clone)]
+pub(super) enum Scheme {
+    None,
+    Architectural,
+    WhatIf(WhatIfTags),
+}
+
+impl Scheme {
+    pub(super) fn new(machine: &Machine) -> Self {
+        match machine.tags() {
+            TagScheme::None => Self::None,
+            TagScheme::Architectural => Self::Architectural,
+            TagScheme::WhatIf(parts) => Self::WhatIf(WhatIfTags::new(parts)),
+        }
+    }
+
+    /// What an event drops that has changed `before` to `after`, where the manual says `by_manual`.
+    pub(super) fn flush(
+        &mut self,
+        event: ControlEvent,
+        by_manual: Option<Flush>,
+        before: &Running,
+        after: &Running,
+    ) -> Flushes {
+        match self {
+            Self::None => [without_tags(event, by_manual), None],
+            Self::Architectural => [by_manual, None],
+            Self::WhatIf(tags) => tags.flush(event, by_manual, before, after),
+        }
+    }
+
+    /// Registers were stated, not changed by an event.
+    pub(super) fn follow(&mut self, running: &Running) {
+        if let Self::WhatIf(tags) = self {
+            tags.follow(running);
+        }
+    }
+
+    /// Which entries can be used, and how new ones are tagged.
+    pub(super) fn context(&self, running: &Running, owners: &mut OwnerTable) -> Context {
+        let registers = &running.registers;
+        let (own, global, global_pages) = match self {
+            Self::None => {
+                let anybody = Owner { space: Some(0), ..Owner::default() };
+                (anybody, Owner::default(), GlobalPages::Never)
+            }
+            Self::Architectural => {
+                let global = Owner { vpid: running.vpid, root: running.root, ..Owner::default() };
+                let own = Owner { space: Some(registers.pcid().into()), ..global };
+                (own, global, marked_if(registers.global_pages()))
+            }
+            Self::WhatIf(tags) => tags.owners(running),
+        };
+        Context {
+            own: owners.number(own),
+            global: owners.number(global),
+            global_pages,
+            pcid: registers.pcid(),
+        }
+    }
+
+    /// Whose nested translations are: the ASID tags guest-physical space (APM 15.16), a VPID does
+    /// not (SDM 28.3.1).
+    pub(super) fn nested_owner(&self, running: &Running, vendor: Vendor) -> Owner {
+        let vpid = if vendor == Vendor::Amd { running.vpid } else { 0 };
+        match self {
+            Self::None => Owner::default(),
+            _ => Owner { vpid, root: running.root, ..Owner::default() },
+        }
+    }
+}
+
+pub(super) fn marked_if(global_pages: bool) -> GlobalPages {
+    if global_pages { GlobalPages::Marked } else { GlobalPages::Never }
+}
+
+/// Without tags, a CR3 load drops everything, and so does whatever else the manual makes drop more
+/// than pages.
+fn without_tags(event: ControlEvent, by_manual: Option<Flush>) -> Option<Flush> {
+    let cause = by_manual.map(|flush| flush.cause);
+    match event {
+        ControlEvent::WriteCr3(_) => Some(Flush::everything(cause.unwrap_or(FlushCause::Cr3Write))),
+        ControlEvent::GuestEntry { .. } | ControlEvent::GuestExit => {
+            Some(Flush::everything(cause.unwrap_or(FlushCause::GuestSwitch)))
+        }
+        _ => by_manual.map(|flush| match flush.pages {
+            Some(_) => untagged(flush),
+            None => Flush::everything(flush.cause),
+        }),
+    }
+}
+
+/// The same flush of entries without tags.
+pub(super) fn untagged(flush: Flush) -> Flush {
+    let nested = match flush.nested {
+        Nested::Stay => Nested::Stay,
+        Nested::Of(_) => Nested::Of(TagFilter::ANY),
+        Nested::Page { frame, .. } => Nested::Page { tags: TagFilter::ANY, frame },
+    };
+    Flush { tags: TagFilter::ANY, nested, ..flush }
+}

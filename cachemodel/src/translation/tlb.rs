@@ -1,0 +1,249 @@
+//! One TLB: its arrays, and the order in which entries are tried.
+
+use super::array::{Array, Place, Removed, Shape};
+use super::entry::{Key, OwnerId, Target};
+use super::flush::Flush;
+use super::policy::Rest;
+use super::tags::{Context, GlobalPages, OwnerTable};
+use crate::machine::TlbSpec;
+use crate::page::{Mapping, PageSize};
+
+/// Number of a TLB among the structures of a machine, which starts its random numbers.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Structure {
+    Itlb = 8,
+    Dtlb = 9,
+    Stlb = 10,
+}
+
+impl Structure {
+    /// Where the generator of one of its arrays starts: `docs/models.md`, "One cache".
+    pub(super) fn seed(self, machine_seed: u64, array: usize, cpu: u16) -> u64 {
+        let number = self as u64 + 16 * array as u64 + 256 * u64::from(cpu);
+        machine_seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number)
+    }
+}
+
+/// What a look-up hit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hit {
+    pub(super) array: usize,
+    pub(super) place: Place,
+    /// Whether it is the key under which the stream's translation would have been kept.
+    pub(super) agrees: bool,
+    /// Whether its frame is another than the stream's.
+    pub(super) stale: bool,
+}
+
+/// A translation to be kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) array: usize,
+    pub(super) key: Key,
+    pub(super) owner: OwnerId,
+    pub(super) target: Target,
+}
+
+/// Arrays of entries, each for some page sizes.
+#[derive(Debug, Clone)]
+pub(super) struct Tlb {
+    arrays: Vec<Array>,
+    /// Where the places of each array begin among those of all.
+    begins: Vec<usize>,
+    /// Time of each entry's last use or fill, by place among those of all arrays.
+    used: Vec<u64>,
+    /// By the size of a page: the array that keeps it, and the size of its entries there.
+    kept: [(usize, PageSize); 3],
+    /// Entries by size and globality, so that what cannot be there is not looked for.
+    population: [[u32; 2]; 3],
+    rest: Rest,
+}
+
+impl Tlb {
+    pub(super) fn new(spec: &TlbSpec, structure: Structure, machine_seed: u64, cpu: u16) -> Self {
+        let arrays: Vec<_> = spec
+            .arrays()
+            .iter()
+            .enumerate()
+            .map(|(number, array)| {
+                let shape = Shape {
+                    sets: array.geometry().sets(),
+                    ways: array.geometry().ways(),
+                    replacement: array.replacement(),
+                };
+                Array::new(shape, structure.seed(machine_seed, number, cpu))
+            })
+            .collect();
+        let mut places = 0;
+        let begins = arrays.iter().map(|array| {
+            places += array.len();
+            places - array.len()
+        });
+        let begins = begins.collect();
+        let kept = PageSize::ALL.map(|size| spec.array_of(size));
+        Self {
+            rest: arrays.iter().map(Array::rest).max().unwrap_or(Rest::Always),
+            arrays,
+            begins,
+            used: vec![0; places],
+            kept,
+            population: [[0; 2]; 3],
+        }
+    }
+
+    /// When a further hit of an entry changes nothing but its time of last use, in every array.
+    pub(super) fn rest(&self) -> Rest {
+        self.rest
+    }
+
+    /// The array that keeps pages of a size, and the size of its entries for them.
+    pub(super) fn kept(&self, size: PageSize) -> (usize, PageSize) {
+        self.kept[size as usize]
+    }
+
+    /// Looks up this very entry and makes it if it is not there. Returns whether it was.
+    pub(super) fn use_exactly(&mut self, entry: &Entry, now: u64) -> bool {
+        let found = self.arrays[entry.array].find(entry.key, entry.owner);
+        match found {
+            Some(place) => self.note_hit(entry.array, place, now),
+            None => {
+                self.fill(entry, now);
+            }
+        }
+        found.is_some()
+    }
+
+    /// How the stream's own translation is kept here.
+    #[inline]
+    pub(super) fn entry_of(&self, vpn: u64, mapping: Mapping, context: &Context) -> Entry {
+        let (array, size) = self.kept[mapping.size() as usize];
+        let global = match context.global_pages {
+            GlobalPages::Never => false,
+            GlobalPages::Marked => mapping.is_global(),
+            GlobalPages::Hypervisor => mapping.is_hypervisor(),
+        };
+        let owner = context.owner(global);
+        let key = Key::new(vpn, size, global, owner);
+        Entry { array, key, owner, target: Target::new(vpn, mapping, size, context.pcid) }
+    }
+
+    /// How an entry of another TLB is kept here, as far as it covers `vpn`.
+    pub(super) fn entry_from(&self, vpn: u64, key: Key, owner: OwnerId, target: Target) -> Entry {
+        let (array, size) = self.kept[key.size() as usize];
+        Entry {
+            array,
+            key: Key::new(vpn, size, key.is_global(), owner),
+            owner,
+            target: target.fragment(vpn, key.size(), size),
+        }
+    }
+
+    /// Looks a page up and takes note of a hit.
+    #[inline]
+    pub(super) fn look_up(
+        &mut self,
+        vpn: u64,
+        own: &Entry,
+        frame: u64,
+        context: &Context,
+        now: u64,
+    ) -> Option<Hit> {
+        let agreeing = self.arrays[own.array].find(own.key, own.owner);
+        let (array, place, agrees) = match agreeing {
+            Some(place) => (own.array, place, true),
+            None => {
+                let (array, place) = self.find_other(vpn, own.key, context)?;
+                (array, place, false)
+            }
+        };
+        self.note_hit(array, place, now);
+        let at = &self.arrays[array];
+        let stale = at.target(place).frame_of(vpn, at.key(place).size()) != frame;
+        Some(Hit { array, place, agrees, stale })
+    }
+
+    #[inline]
+    fn note_hit(&mut self, array: usize, place: Place, now: u64) {
+        self.arrays[array].hit(place);
+        self.used[self.begins[array] + place.at] = now;
+    }
+
+    /// An entry of another key that covers the page and may be used: of the same size first, then
+    /// small to large, global before own in each. The processor may use any (SDM 4.10.2.3).
+    fn find_other(&self, vpn: u64, tried: Key, context: &Context) -> Option<(usize, Place)> {
+        let sizes = std::iter::once(tried.size())
+            .chain(PageSize::ALL.into_iter().filter(|&size| size != tried.size()));
+        for size in sizes {
+            for global in [true, false] {
+                if self.population[size as usize][usize::from(global)] == 0 {
+                    continue;
+                }
+                let owner = context.owner(global);
+                let key = Key::new(vpn, size, global, owner);
+                let (array, _) = self.kept[size as usize];
+                if key != tried
+                    && let Some(place) = self.arrays[array].find(key, owner)
+                {
+                    return Some((array, place));
+                }
+            }
+        }
+        None
+    }
+
+    /// Makes an entry; returns its place among those of all arrays, and what was there before.
+    pub(super) fn fill(&mut self, entry: &Entry, now: u64) -> (u32, Option<Removed>) {
+        let Entry { array, key, owner, target } = *entry;
+        let used = &mut self.used[self.begins[array]..];
+        let (place, evicted) = self.arrays[array].fill(key, owner, target, now, used);
+        *population(&mut self.population, key) += 1;
+        if let Some(evicted) = evicted {
+            *population(&mut self.population, evicted.key) -= 1;
+        }
+        ((self.begins[array] + place.at) as u32, evicted)
+    }
+
+    /// Place of a hit among those of all arrays.
+    pub(super) fn place_of(&self, hit: &Hit) -> u32 {
+        (self.begins[hit.array] + hit.place.at) as u32
+    }
+
+    /// The entry that was hit.
+    pub(super) fn entry_at(&self, hit: &Hit) -> (Key, OwnerId, Target) {
+        let array = &self.arrays[hit.array];
+        (array.key(hit.place), array.owner(hit.place), array.target(hit.place))
+    }
+
+    /// A further hit of an entry at which the policy rests.
+    #[inline(always)]
+    pub(super) fn hit_again(&mut self, place: u32, now: u64) {
+        self.used[place as usize] = now;
+    }
+
+    /// Drops entries; returns how many there were.
+    pub(super) fn flush(
+        &mut self,
+        flush: &Flush,
+        owners: &OwnerTable,
+        mut each: impl FnMut(Removed),
+    ) -> u64 {
+        let mut dropped = 0;
+        let all = flush.is_of_all_entries();
+        let selected = owners.select(flush.tags);
+        for array in &mut self.arrays {
+            array.remove_where(
+                |key, owner, target| all || flush.drops(key, target) && selected(owner),
+                |removed| {
+                    dropped += 1;
+                    *population(&mut self.population, removed.key) -= 1;
+                    each(removed);
+                },
+            );
+        }
+        dropped
+    }
+}
+
+fn population(of: &mut [[u32; 2]; 3], key: Key) -> &mut u32 {
+    &mut of[key.size() as usize][usize::from(key.is_global())]
+}
