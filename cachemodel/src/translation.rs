@@ -239,11 +239,13 @@ impl TranslationUnit {
         let after = self.processor.running();
         let by_manual = manual::flush(self.vendor, event, &before, &after);
         self.counts.count(event, &before, &after, by_manual.as_ref());
-        let flushes = self.scheme.flush(event, by_manual, &before, &after);
+        let flushes = self.scheme.flush(self.vendor, event, by_manual, &before, &after);
         for flush in flushes.into_iter().flatten() {
             self.drop_entries(&flush);
         }
-        self.use_registers();
+        if event.loads_registers() {
+            self.use_registers();
+        }
     }
 
     fn drop_entries(&mut self, flush: &Flush) {
@@ -258,13 +260,12 @@ impl TranslationUnit {
         self.walk_caches.flush(flush, &self.owners);
     }
 
+    /// Follows registers that have changed. What is in front is forgotten even if no entry went: a
+    /// page with a global entry may have another translation now, which is a stale hit.
     fn use_registers(&mut self) {
-        let context = self.scheme.context(&self.processor.running(), &mut self.owners);
-        if context != self.context {
-            self.context = context;
-            for first in &mut self.first {
-                first.front.forget();
-            }
+        self.context = self.scheme.context(&self.processor.running(), &mut self.owners);
+        for first in &mut self.first {
+            first.front.forget();
         }
     }
 
@@ -280,11 +281,15 @@ impl TranslationUnit {
         self.processor.running().registers
     }
 
-    /// The stream has told another translation for the page of `va`, or for a larger one around
-    /// it. Drops no entry.
-    pub(crate) fn forget_translation(&mut self, _va: u64) {
+    /// The stream has told another translation for the page of `va`, of `bytes` bytes. Drops no
+    /// entry.
+    pub(crate) fn forget_translation(&mut self, va: u64, bytes: u64) {
         for first in &mut self.first {
-            first.front.forget();
+            if bytes <= 4096 {
+                first.front.forget_page(va);
+            } else {
+                first.front.forget();
+            }
         }
     }
 
@@ -292,7 +297,7 @@ impl TranslationUnit {
     /// shorten walks.
     pub(crate) fn walk(&mut self, va: u64, walk: &PageWalk, read: impl FnMut(PhysAddr)) {
         let running = self.processor.running();
-        let nested = self.owners.number(self.scheme.nested_owner(&running, self.vendor));
+        let nested = self.owners.number(scheme::nested_owner(&running, self.vendor));
         self.walk_caches.walk(va, walk, self.context.own, nested, read);
     }
 

@@ -104,6 +104,9 @@ pub enum Vendor {
     /// Intel SDM volume 3, 4.10.4 and 28.3.
     #[default]
     Intel,
+    /// The same, for the P6 family, Pentium 4 and Xeons of their time, which drop all entries at
+    /// more changes of CR0 and CR4 (SDM volume 2, MOV to control registers).
+    IntelP6,
     /// AMD APM volume 2, 5.5 and 15.16.
     Amd,
 }
@@ -112,6 +115,7 @@ impl fmt::Display for Vendor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Intel => "intel",
+            Self::IntelP6 => "intel-p6",
             Self::Amd => "amd",
         })
     }

@@ -100,6 +100,22 @@ pub enum ControlEvent {
     Reset,
 }
 
+impl ControlEvent {
+    /// Whether it may change the registers, and with them what addresses mean.
+    pub(super) fn loads_registers(self) -> bool {
+        matches!(
+            self,
+            Self::WriteCr0(_)
+                | Self::WriteCr3(_)
+                | Self::WriteCr4(_)
+                | Self::TaskSwitch { .. }
+                | Self::GuestEntry { .. }
+                | Self::GuestExit
+                | Self::Reset
+        )
+    }
+}
+
 /// The pages that an INVLPGB names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Broadcast {

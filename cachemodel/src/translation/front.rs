@@ -90,6 +90,15 @@ impl Front {
         }
     }
 
+    /// The page may have another translation now.
+    pub(super) fn forget_page(&mut self, va: u64) {
+        let vpn = va >> 12;
+        let slot = &mut self.slots[vpn as usize % SLOTS];
+        if slot.tag == vpn | self.epoch {
+            *slot = Slot::EMPTY;
+        }
+    }
+
     /// Nothing known before holds any more.
     #[inline]
     pub(super) fn forget(&mut self) {

@@ -12,7 +12,7 @@ use super::flush::{
 };
 use super::processor::Running;
 use super::registers::{
-    CR0_PG, CR3_NO_FLUSH, CR4_PAE, CR4_PCIDE, CR4_PGE, CR4_PKE, CR4_PSE, CR4_SMEP, root,
+    CR0_PE, CR0_PG, CR3_NO_FLUSH, CR4_PAE, CR4_PCIDE, CR4_PKE, CR4_PSE, CR4_SMEP, root,
 };
 use crate::machine::Vendor;
 
@@ -31,6 +31,8 @@ pub(super) fn flush(
             let drops = match vendor {
                 // SDM 4.10.4.1: MOV to CR0 that changes PG from 1 to 0.
                 Vendor::Intel => before.registers.cr0 & changed & CR0_PG != 0,
+                // SDM volume 2, MOV to control registers: of PE and PG, either way.
+                Vendor::IntelP6 => changed & (CR0_PE | CR0_PG) != 0,
                 // APM 5.5.3: a change of PG, either way.
                 Vendor::Amd => changed & CR0_PG != 0,
             };
@@ -77,19 +79,19 @@ pub(super) fn flush(
             Some(Flush::non_global_of(current, FlushCause::Invpcid))
         }
         ControlEvent::GuestEntry { tlb_control, .. } => match vendor {
-            Vendor::Intel => vpid_disabled(after.vpid),
+            Vendor::Intel | Vendor::IntelP6 => vpid_disabled(after.vpid),
             Vendor::Amd => tlb_control_flush(tlb_control, after.vpid),
         },
         ControlEvent::GuestExit => match vendor {
-            Vendor::Intel => vpid_disabled(before.vpid),
+            Vendor::Intel | Vendor::IntelP6 => vpid_disabled(before.vpid),
             // APM 15.16: #VMEXIT by itself drops nothing.
             Vendor::Amd => None,
         },
         // APM 15.16.2: as INVLPG, in the ASID named. Of which PCID it does not say: of all.
-        ControlEvent::Invlpga { va, asid } => before
-            .registers
-            .is_canonical(va)
-            .then(|| pages(of_vpid(asid), PageRange::of(va), FlushCause::Invlpg)),
+        ControlEvent::Invlpga { va, asid } => before.registers.is_canonical(va).then(|| Flush {
+            structures: Structures::All,
+            ..pages(of_vpid(asid), PageRange::of(va), FlushCause::Invlpg)
+        }),
         ControlEvent::Invlpgb(broadcast) => Some(invlpgb(broadcast, before.vpid)),
         ControlEvent::Invvpid { kind, vpid, va } => invvpid(kind, vpid, va, before),
         ControlEvent::Invept { kind, root: pointer } => {
@@ -104,12 +106,17 @@ pub(super) fn flush(
             Some(Flush { nested: Nested::Of(tags), ..combined })
         }
         ControlEvent::EptViolation { gpa, va } => before.root.map(|root| {
+            let nested = match vendor {
+                Vendor::Intel | Vendor::IntelP6 => {
+                    TagFilter { root: Roots::Is(root), ..TagFilter::ANY }
+                }
+                Vendor::Amd => current,
+            };
             // SDM 28.3.3.1: guest-physical mappings of the address; if it was the translation of a
             // linear one, also combined mappings of that, of the current VPID, PCID and root.
-            let of_root = TagFilter { root: Roots::Is(root), ..TagFilter::ANY };
             let range = va.map_or(PageRange::NONE, PageRange::of);
             Flush {
-                nested: Nested::Page { tags: of_root, frame: gpa >> 12 },
+                nested: Nested::Page { tags: nested, frame: gpa >> 12 },
                 ..pages(TagFilter { root: Roots::Is(root), ..own }, range, FlushCause::GuestFlush)
             }
         }),
@@ -138,18 +145,27 @@ fn write_cr4(
     after: &Running,
     current: TagFilter,
 ) -> Option<Flush> {
-    let cr4 = after.registers.cr4;
-    let changed = before.registers.cr4 ^ cr4;
-    // SDM 4.10.4.1, APM 5.5.3: a change of PGE, either way; PCIDE from 1 to 0.
-    if changed & CR4_PGE != 0 {
+    // SDM 4.10.4.1, APM 5.5.3: a change of PGE, either way.
+    if before.registers.global_pages() != after.registers.global_pages() {
         return Some(Flush::all_of(current, FlushCause::PgeChange));
     }
-    let pcids_end = changed & !cr4 & CR4_PCIDE != 0;
+    paging_mode(vendor, before, after)
+}
+
+/// What changes of other bits of CR4 than PGE drop.
+pub(super) fn paging_mode(vendor: Vendor, before: &Running, after: &Running) -> Option<Flush> {
+    let current = of_vpid(before.vpid);
+    let changed = before.registers.cr4 ^ after.registers.cr4;
+    let set = changed & after.registers.cr4;
+    let cleared = changed & before.registers.cr4;
     let all = match vendor {
-        Vendor::Intel => pcids_end,
+        // SDM 4.10.4.1: PCIDE from 1 to 0.
+        Vendor::Intel => cleared & CR4_PCIDE != 0,
+        // SDM volume 2, MOV to control registers: also a change of PAE or PSE.
+        Vendor::IntelP6 => cleared & CR4_PCIDE != 0 || changed & (CR4_PAE | CR4_PSE) != 0,
         // APM 5.5.3: also a change of PAE or PSE, and PKE from 0 to 1.
         Vendor::Amd => {
-            pcids_end || changed & (CR4_PAE | CR4_PSE) != 0 || changed & cr4 & CR4_PKE != 0
+            cleared & CR4_PCIDE != 0 || changed & (CR4_PAE | CR4_PSE) != 0 || set & CR4_PKE != 0
         }
     };
     if all {
@@ -157,7 +173,7 @@ fn write_cr4(
     }
     // SDM 4.10.4.1: a change of PAE, SMEP from 0 to 1: all of the current PCID, where the text
     // makes no exception for global entries.
-    let own = vendor == Vendor::Intel && (changed & CR4_PAE != 0 || changed & cr4 & CR4_SMEP != 0);
+    let own = vendor != Vendor::Amd && (changed & CR4_PAE != 0 || set & CR4_SMEP != 0);
     own.then(|| {
         let pcid = before.registers.pcid();
         let tags = TagFilter { space: Some(pcid.into()), ..current };

@@ -14,6 +14,7 @@ pub(super) struct Running {
     pub(super) vpid: u16,
     /// Root of the nested tables, where there are some.
     pub(super) root: Option<u64>,
+    pub(super) is_guest: bool,
 }
 
 /// Registers through guest entries and exits.
@@ -32,7 +33,7 @@ impl Processor {
         let registers = ControlRegisters::default();
         Self {
             vendor,
-            running: Running { registers, vpid: 0, root: None },
+            running: Running { registers, vpid: 0, root: None, is_guest: false },
             host: None,
             guests: FxHashMap::default(),
         }
@@ -40,10 +41,6 @@ impl Processor {
 
     pub(super) fn running(&self) -> Running {
         self.running
-    }
-
-    pub(super) fn is_in_guest(&self) -> bool {
-        self.host.is_some()
     }
 
     pub(super) fn set_registers(&mut self, registers: ControlRegisters) {
@@ -90,7 +87,7 @@ impl Processor {
                 self.host = None;
                 self.guests.clear();
                 let registers = ControlRegisters::RESET;
-                self.running = Running { registers, vpid: 0, root: None };
+                self.running = Running { registers, vpid: 0, root: None, is_guest: false };
             }
             _ => {}
         }
@@ -102,7 +99,7 @@ impl Processor {
         if asid == 0 && self.vendor == Vendor::Amd {
             return false;
         }
-        if self.is_in_guest() {
+        if self.running.is_guest {
             self.remember_guest();
         } else {
             self.host = Some(self.running.registers);
@@ -110,14 +107,15 @@ impl Processor {
         let fresh = ControlRegisters::default();
         let (cr0, cr4) = self.guests.get(&asid).copied().unwrap_or((fresh.cr0, fresh.cr4));
         let registers = ControlRegisters { cr0, cr3: guest_cr3, cr4 };
-        self.running = Running { registers, vpid: asid, root: nested_root.map(root) };
+        self.running =
+            Running { registers, vpid: asid, root: nested_root.map(root), is_guest: true };
         true
     }
 
     fn exit(&mut self) -> bool {
         let Some(registers) = self.host.take() else { return false };
         self.remember_guest();
-        self.running = Running { registers, vpid: 0, root: None };
+        self.running = Running { registers, vpid: 0, root: None, is_guest: false };
         true
     }
 

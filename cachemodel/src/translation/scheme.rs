@@ -30,6 +30,7 @@ impl Scheme {
     /// What an event drops that has changed `before` to `after`, where the manual says `by_manual`.
     pub(super) fn flush(
         &mut self,
+        vendor: Vendor,
         event: ControlEvent,
         by_manual: Option<Flush>,
         before: &Running,
@@ -38,7 +39,7 @@ impl Scheme {
         match self {
             Self::None => [without_tags(event, by_manual), None],
             Self::Architectural => [by_manual, None],
-            Self::WhatIf(tags) => tags.flush(event, by_manual, before, after),
+            Self::WhatIf(tags) => tags.flush(vendor, event, by_manual, before, after),
         }
     }
 
@@ -71,15 +72,14 @@ impl Scheme {
             pcid: registers.pcid(),
         }
     }
+}
 
-    /// Whose nested translations are: the ASID tags guest-physical space (APM 15.16), a VPID does
-    /// not (SDM 28.3.1).
-    pub(super) fn nested_owner(&self, running: &Running, vendor: Vendor) -> Owner {
-        let vpid = if vendor == Vendor::Amd { running.vpid } else { 0 };
-        match self {
-            Self::None => Owner::default(),
-            _ => Owner { vpid, root: running.root, ..Owner::default() },
-        }
+/// Whose nested translations are, under every scheme: an ASID tags guest-physical space (APM
+/// 15.16), as the root does on Intel processors (SDM 28.3.1).
+pub(super) fn nested_owner(running: &Running, vendor: Vendor) -> Owner {
+    match vendor {
+        Vendor::Intel | Vendor::IntelP6 => Owner { root: running.root, ..Owner::default() },
+        Vendor::Amd => Owner { vpid: running.vpid, ..Owner::default() },
     }
 }
 
@@ -91,24 +91,21 @@ pub(super) fn marked_if(global_pages: bool) -> GlobalPages {
 /// than pages.
 fn without_tags(event: ControlEvent, by_manual: Option<Flush>) -> Option<Flush> {
     let cause = by_manual.map(|flush| flush.cause);
+    let nested = by_manual.map_or(Nested::Stay, |flush| flush.nested);
+    let everything = |cause| Some(Flush { nested, ..Flush::all_of(TagFilter::ANY, cause) });
     match event {
-        ControlEvent::WriteCr3(_) => Some(Flush::everything(cause.unwrap_or(FlushCause::Cr3Write))),
+        ControlEvent::WriteCr3(_) => everything(cause.unwrap_or(FlushCause::Cr3Write)),
         ControlEvent::GuestEntry { .. } | ControlEvent::GuestExit => {
-            Some(Flush::everything(cause.unwrap_or(FlushCause::GuestSwitch)))
+            everything(cause.unwrap_or(FlushCause::GuestSwitch))
         }
-        _ => by_manual.map(|flush| match flush.pages {
-            Some(_) => untagged(flush),
-            None => Flush::everything(flush.cause),
-        }),
+        _ => match by_manual?.pages {
+            Some(_) => by_manual.map(untagged),
+            None => everything(cause?),
+        },
     }
 }
 
 /// The same flush of entries without tags.
 pub(super) fn untagged(flush: Flush) -> Flush {
-    let nested = match flush.nested {
-        Nested::Stay => Nested::Stay,
-        Nested::Of(_) => Nested::Of(TagFilter::ANY),
-        Nested::Page { frame, .. } => Nested::Page { tags: TagFilter::ANY, frame },
-    };
-    Flush { tags: TagFilter::ANY, nested, ..flush }
+    Flush { tags: TagFilter::ANY, ..flush }
 }

@@ -3,21 +3,18 @@
 use rustc_hash::FxHashMap;
 
 use super::event::ControlEvent;
-use super::flush::{Flush, FlushCause, Structures, TagFilter, Vpids};
+use super::flush::{Flush, FlushCause, Nested, TagFilter, Vpids};
+use super::manual;
 use super::processor::Running;
-use super::registers::CR3_NO_FLUSH;
 use super::scheme::{Flushes, marked_if, untagged};
 use super::tags::{GlobalPages, Owner};
-use crate::machine::WhatIf;
-
-/// Like no address space there is.
-const NO_SPACE: u64 = u64::MAX;
+use crate::machine::{Vendor, WhatIf};
 
 /// What runs, as the tags see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tag {
     domain: u16,
-    /// Root table.
+    /// CR3 of the address space.
     space: u64,
 }
 
@@ -41,12 +38,12 @@ pub(super) struct WhatIfTags {
     pair: Option<Pair>,
     /// The address space that each tag had when it was the tag last.
     last: FxHashMap<Place, u64>,
-    /// What is to come back when the guest exits.
-    host: Option<(Tag, Option<Pair>)>,
+    /// The pair that the host was in when it entered the guest.
+    host_pair: Option<Pair>,
     /// Pairs that guests were in when they exited, by VPID or ASID.
     guest_pairs: FxHashMap<u16, Pair>,
-    /// Switches and explicit flushes so far.
-    counted: (u64, u64),
+    switches: u64,
+    explicit_flushes: u64,
 }
 
 impl WhatIfTags {
@@ -57,15 +54,16 @@ impl WhatIfTags {
             domain: 0,
             pair: None,
             last: FxHashMap::default(),
-            host: None,
+            host_pair: None,
             guest_pairs: FxHashMap::default(),
-            counted: (0, 0),
+            switches: 0,
+            explicit_flushes: 0,
         }
     }
 
     /// Switches and explicit flushes so far.
     pub(super) fn counted(&self) -> (u64, u64) {
-        self.counted
+        (self.switches, self.explicit_flushes)
     }
 
     /// Whether entries have tags besides being global.
@@ -83,13 +81,12 @@ impl WhatIfTags {
         let domain = vpid.then_some(self.tag.domain);
         let space = Some(if pcid { self.tag.space } else { 0 });
         let own = Owner { domain, space, ..anybody };
-        if global_hypervisor {
-            (own, anybody, GlobalPages::Hypervisor)
-        } else if vpid {
-            let global_pages = marked_if(running.registers.global_pages());
-            (own, Owner { domain, ..anybody }, global_pages)
-        } else {
-            (own, anybody, GlobalPages::Never)
+        match (global_hypervisor, pcid) {
+            (true, _) => (own, anybody, GlobalPages::Hypervisor),
+            (false, true) => (own, anybody, GlobalPages::Never),
+            (false, false) => {
+                (own, Owner { domain, ..anybody }, marked_if(running.registers.global_pages()))
+            }
         }
     }
 
@@ -101,30 +98,24 @@ impl WhatIfTags {
 
     pub(super) fn flush(
         &mut self,
+        vendor: Vendor,
         event: ControlEvent,
         by_manual: Option<Flush>,
         before: &Running,
         after: &Running,
     ) -> Flushes {
-        let everything = |cause| Flush::all_of(self.here(before), cause);
         let one = match event {
             ControlEvent::Domain(domain) => {
                 self.domain = domain;
                 None
             }
-            ControlEvent::WriteCr3(value) => {
-                self.write_cr3(before, after, value & CR3_NO_FLUSH != 0)
-            }
-            ControlEvent::TaskSwitch { .. } => self.write_cr3(before, after, true),
-            ControlEvent::WriteCr4(_)
-                if before.registers.global_pages() != after.registers.global_pages() =>
-            {
-                self.change_pge(before, after)
-            }
-            ControlEvent::WriteCr0(_) | ControlEvent::WriteCr4(_) => {
-                let flush = by_manual.map(|flush| everything(flush.cause));
+            ControlEvent::WriteCr3(_) => self.load_cr3(before, after, true),
+            ControlEvent::TaskSwitch { .. } => self.load_cr3(before, after, false),
+            ControlEvent::WriteCr0(_) => {
+                let flush = by_manual.map(|flush| Flush::all_of(self.here(before), flush.cause));
                 self.explicit(flush)
             }
+            ControlEvent::WriteCr4(_) => return self.write_cr4(vendor, before, after),
             ControlEvent::Invlpg(_) => {
                 let flush = by_manual.map(|flush| Flush { tags: self.present(before), ..flush });
                 self.explicit(flush)
@@ -140,14 +131,14 @@ impl WhatIfTags {
                 let flush = by_manual.map(|flush| Flush { tags: self.here(before), ..flush });
                 self.explicit(flush)
             }
-            ControlEvent::GuestEntry { tlb_control, .. } => {
-                return self.enter_guest(by_manual, tlb_control, before, after);
+            ControlEvent::GuestEntry { .. } => {
+                return self.enter_guest(by_manual, before, after);
             }
-            ControlEvent::GuestExit => self.exit_guest(by_manual, before),
+            ControlEvent::GuestExit => return self.exit_guest(by_manual, before, after),
             ControlEvent::EptViolation { .. } => by_manual.map(|flush| self.retagged(flush)),
             ControlEvent::Reset => {
-                *self =
-                    Self { domain: self.domain, counted: self.counted, ..Self::new(self.parts) };
+                self.pair = None;
+                self.guest_pairs.clear();
                 self.take_tag(after);
                 by_manual
             }
@@ -187,11 +178,11 @@ impl WhatIfTags {
     }
 
     fn explicit(&mut self, flush: Option<Flush>) -> Option<Flush> {
-        self.counted.1 += u64::from(flush.is_some());
+        self.explicit_flushes += u64::from(flush.is_some());
         flush
     }
 
-    fn write_cr3(&mut self, before: &Running, after: &Running, keeps_same: bool) -> Option<Flush> {
+    fn load_cr3(&mut self, before: &Running, after: &Running, same_flushes: bool) -> Option<Flush> {
         let is_new = before.registers.cr3 != after.registers.cr3;
         if let Some(pair) = &mut self.pair {
             pair.switches |= is_new;
@@ -201,34 +192,39 @@ impl WhatIfTags {
             return self.switch(after, false);
         }
         let flush = Flush::non_global_of(self.present(before), FlushCause::Cr3SameValue);
-        self.explicit((!keeps_same).then_some(flush))
+        self.explicit(same_flushes.then_some(flush))
     }
 
-    fn change_pge(&mut self, before: &Running, after: &Running) -> Option<Flush> {
-        if before.registers.global_pages() {
-            self.pair = Some(Pair { switches: false });
-            return None;
-        }
-        match self.pair.take() {
-            Some(Pair { switches: true }) => self.switch(after, true),
-            _ => {
-                let flush = Flush::all_of(self.here(before), FlushCause::PgeChange);
-                self.explicit(Some(flush))
+    fn write_cr4(&mut self, vendor: Vendor, before: &Running, after: &Running) -> Flushes {
+        let all = |cause| Flush::all_of(self.here(before), cause);
+        let by_mode = manual::paging_mode(vendor, before, after).map(|flush| all(flush.cause));
+        let by_pair = all(FlushCause::PgeChange);
+        let by_mode = self.explicit(by_mode);
+        match (before.registers.global_pages(), after.registers.global_pages()) {
+            (true, false) => {
+                self.pair = Some(Pair { switches: false });
+                [by_mode, None]
             }
+            (false, true) => match self.pair.take() {
+                Some(Pair { switches: true }) => [by_mode, self.switch(after, true)],
+                _ => [by_mode, self.explicit(Some(by_pair))],
+            },
+            _ => [by_mode, None],
         }
     }
 
     fn switch(&mut self, after: &Running, by_pair: bool) -> Option<Flush> {
-        self.counted.0 += 1;
+        self.switches += 1;
         let had_it = self.take_tag(after);
         self.leave_behind(after, had_it, by_pair, FlushCause::Cr3Write)
     }
 
     /// The tag becomes that of what runs now. Returns whether the address space is the one it had.
     fn take_tag(&mut self, running: &Running) -> bool {
-        self.tag = Tag { domain: self.domain, space: running.registers.root() };
+        let space = running.registers.cr3;
+        self.tag = Tag { domain: self.domain, space };
         let place = (self.domain, running.vpid, running.root);
-        self.last.insert(place, self.tag.space) == Some(self.tag.space)
+        self.last.insert(place, space) == Some(space)
     }
 
     /// What a load of CR3 drops of the tag that it made the present one.
@@ -243,58 +239,63 @@ impl WhatIfTags {
         if !self.has_tags() {
             return Some(Flush::non_global_of(TagFilter::ANY, cause));
         }
-        if !vpid || had_it {
+        if !vpid || pcid || had_it {
             return None;
         }
         let tags = TagFilter { domain: Some(self.tag.domain), ..self.here(after) };
-        let globals_go = by_pair && !global_hypervisor;
-        match (pcid, globals_go) {
-            (false, false) => Some(Flush::non_global_of(tags, cause)),
-            (false, true) => Some(Flush::all_of(tags, cause)),
-            (true, false) => None,
-            // Only global entries are of no address space.
-            (true, true) => Some(Flush {
-                structures: Structures::Stay,
-                ..Flush::all_of(TagFilter { space: Some(NO_SPACE), ..tags }, cause)
-            }),
-        }
+        Some(if by_pair && !global_hypervisor {
+            Flush::all_of(tags, cause)
+        } else {
+            Flush::non_global_of(tags, cause)
+        })
     }
 
     fn enter_guest(
         &mut self,
         by_manual: Option<Flush>,
-        tlb_control: u8,
         before: &Running,
         after: &Running,
     ) -> Flushes {
-        if tlb_control != 0 {
+        if by_manual.is_some_and(|flush| flush.cause == FlushCause::GuestFlush) {
             self.explicit(by_manual);
         }
-        match self.host {
-            None => self.host = Some((self.tag, self.pair)),
-            Some(_) => self.leave_guest(before),
+        if before.is_guest {
+            self.remember_guest(before);
+        } else {
+            self.host_pair = self.pair;
         }
         self.pair = self.guest_pairs.get(&after.vpid).copied();
-        let had_it = self.take_tag(after);
-        if !self.has_tags() {
-            return [Some(Flush::everything(FlushCause::GuestSwitch)), None];
-        }
-        [by_manual, self.leave_behind(after, had_it, false, FlushCause::GuestSwitch)]
+        self.pass(by_manual, after)
     }
 
-    fn exit_guest(&mut self, by_manual: Option<Flush>, before: &Running) -> Option<Flush> {
-        self.leave_guest(before);
-        if let Some((tag, pair)) = self.host.take() {
-            self.tag = tag;
-            self.pair = pair;
-        }
-        if self.has_tags() { by_manual } else { Some(Flush::everything(FlushCause::GuestSwitch)) }
+    fn exit_guest(
+        &mut self,
+        by_manual: Option<Flush>,
+        before: &Running,
+        after: &Running,
+    ) -> Flushes {
+        self.remember_guest(before);
+        self.pair = self.host_pair.take();
+        self.pass(by_manual, after)
     }
 
-    fn leave_guest(&mut self, before: &Running) {
+    fn remember_guest(&mut self, before: &Running) {
         match self.pair {
             Some(pair) => self.guest_pairs.insert(before.vpid, pair),
             None => self.guest_pairs.remove(&before.vpid),
         };
+    }
+
+    /// To a guest or from it.
+    fn pass(&mut self, by_manual: Option<Flush>, after: &Running) -> Flushes {
+        let had_it = self.take_tag(after);
+        let cause = FlushCause::GuestSwitch;
+        if self.has_tags() {
+            let left = self.leave_behind(after, had_it, false, cause);
+            return [by_manual.map(|flush| self.retagged(flush)), left];
+        }
+        // Nothing tells host and guest apart.
+        let nested = by_manual.map_or(Nested::Stay, |flush| flush.nested);
+        [Some(Flush { nested, ..Flush::all_of(TagFilter::ANY, cause) }), None]
     }
 }
