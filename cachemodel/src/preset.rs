@@ -3,9 +3,23 @@
 use crate::error::Error;
 use crate::machine::Machine;
 
-const PRESETS: [(&str, &str); 2] = [
-    ("vee07", include_str!("../presets/vee07.toml")),
-    ("peer", include_str!("../presets/peer.toml")),
+/// Each in the file of its name.
+macro_rules! presets {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../presets/", $name, ".toml")))),*]
+    };
+}
+
+const PRESETS: [(&str, &str); 9] = presets![
+    "vee07",
+    "peer",
+    "netburst",
+    "k8",
+    "core2",
+    "nehalem",
+    "skylake-sp",
+    "icelake-sp",
+    "zen4",
 ];
 
 /// Names of the presets, the default first.
