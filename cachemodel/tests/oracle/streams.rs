@@ -1,43 +1,147 @@
-//! Random machines, and random streams that find many hits, misses and collisions in them.
+//! Random streams that find many hits, misses and collisions, and page tables to go with them.
 
 use std::collections::HashMap;
 
 use proptest::prelude::*;
-use strata_cachemodel::{ControlEvent, Machine, Mapping, PageSize, RefKind};
+use strata_cachemodel::{
+    Mapping, NestedWalk, PageSize, PageWalk, RefKind, TableWalk, Translator, Vendor,
+};
+
+use crate::events::{Context, Event};
+use crate::machines::ACTORS;
 
 /// One step of a stream.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    Access { kind: RefKind, va: u64, bytes: u32, knows_second: bool },
-    Remap { va: u64, mapping: Mapping },
-    Control(ControlEvent),
-    Dma { start: u64, length: u64 },
+    Access {
+        kind: RefKind,
+        va: u64,
+        bytes: u32,
+    },
+    /// The instruction whose data come next.
+    Instruction(u64),
+    Remap {
+        va: u64,
+        mapping: Mapping,
+    },
+    Control(Event),
+    Registers {
+        cr3: u64,
+        cr4: u64,
+    },
+    /// Modulo the machine's CPUs.
+    Cpu(u16),
+    Actor(u8),
+    DeviceWrite {
+        start: u64,
+        length: u64,
+    },
+    FlushCaches,
 }
 
-/// The page tables: what is not in them is mapped somewhere all the same.
-#[derive(Debug, Default)]
+/// An address space: of a guest (by its nested root) or the host, and its CR3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Space {
+    guest: Option<(u16, Option<u64>)>,
+    cr3: u64,
+}
+
+impl Space {
+    pub(crate) fn of(context: &Context) -> Self {
+        let guest = context.guest.map(|guest| (guest.asid, guest.nested_root));
+        Self { guest, cr3: context.registers.cr3 >> 12 & 0xff_ffff }
+    }
+
+    fn number(self) -> u64 {
+        let guest = self.guest.map_or(0, |(asid, root)| 7 + u64::from(asid) + root.unwrap_or(0));
+        self.cr3 + 3 * guest
+    }
+}
+
+/// The page tables: what was never mapped is mapped somewhere all the same.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct World {
-    remapped: HashMap<u64, Mapping>,
+    remapped: HashMap<(Space, u64), Mapping>,
+}
+
+/// What the world says of one address space.
+pub(crate) struct View<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) space: Space,
 }
 
 impl World {
-    pub(crate) fn mapping(&self, va: u64) -> Mapping {
-        let vpn = va >> 12;
-        let default = Mapping::new(vpn % FRAMES, PageSize::Size4K);
-        self.remapped.get(&vpn).copied().unwrap_or(default)
+    pub(crate) fn remap(&mut self, space: Space, va: u64, mapping: Mapping) {
+        self.remapped.insert((space, va >> 12), mapping);
     }
 
-    pub(crate) fn remap(&mut self, va: u64, mapping: Mapping) {
-        self.remapped.insert(va >> 12, mapping);
+    fn mapping(&self, space: Space, va: u64) -> Mapping {
+        let page = va >> 12;
+        self.remapped.get(&(space, page)).copied().unwrap_or_else(|| usual(space, page))
+    }
+}
+
+/// The upper half belongs to the kernel or hypervisor, the same in all spaces.
+fn usual(space: Space, page: u64) -> Mapping {
+    let upper = page >> 51 == 1;
+    let own = if upper { 0 } else { space.number() };
+    let size = PageSize::ALL[match page & 0xfff_fff {
+        0x200..0x400 => 1,
+        0x4_0000..0x8_0000 => 2,
+        0x80..0x90 => 1,
+        _ => 0,
+    }];
+    let frame = match size {
+        PageSize::Size4K => (page + 5 * own) % FRAMES,
+        _ => (own % 2) << 20 | page & ((1 << (size.shift() - 12)) - 1),
+    };
+    Mapping::new(frame, size).with_global(upper).with_hypervisor(page % 2 == 1 && upper)
+}
+
+impl Translator for View<'_> {
+    fn mapping(&mut self, va: u64) -> Mapping {
+        self.world.mapping(self.space, va)
+    }
+
+    fn walk(&mut self, va: u64) -> Option<PageWalk> {
+        let shift = self.mapping(va).size().shift();
+        if (va >> 12) % 7 == 3 {
+            return None;
+        }
+        let space = self.space.number();
+        let levels = if space.is_multiple_of(5) { 5 } else { 4 };
+        let tables = levels - (shift - 12) as usize / 9;
+        let frame = |level: usize| match level {
+            0 => 20 + space % 3,
+            _ => 24 + (level as u64 * 3 + (va >> 39) + space) % 6,
+        };
+        let frames: Vec<u64> = (0..tables).map(frame).collect();
+        let guest = TableWalk::new(&frames, shift);
+        let Some((_, Some(root))) = self.space.guest else { return Some(PageWalk::Plain(guest)) };
+        let mut guest_frames = [0; 6];
+        let mut nested = [TableWalk::default(); 6];
+        for level in 0..=tables {
+            let guest_frame = match frames.get(level) {
+                Some(frame) => frame + 0x1000,
+                None => (va >> 12) % 16,
+            };
+            guest_frames[level] = guest_frame;
+            let tables = [32 + root % 4, 36, 37, 38 + guest_frame % 2];
+            nested[level] = match level % 3 {
+                2 => TableWalk::new(&tables[..3], 21),
+                _ => TableWalk::new(&tables, 12),
+            };
+        }
+        Some(PageWalk::Nested(NestedWalk { guest, guest_frames, nested }))
     }
 }
 
 /// Few, so that pages share frames.
 const FRAMES: u64 = 12;
 
-/// Neighbouring small pages, both sides of 2 MiB and 1 GiB borders, both ends of the address space
-/// and an address that is not canonical.
-const PAGES: [u64; 14] = [
+/// Neighbouring small pages, both sides of 2 MiB and 1 GiB borders, large and huge pages, both ends
+/// of the address space and an address that is not canonical.
+const PAGES: [u64; 20] = [
     0x10,
     0x11,
     0x12,
@@ -45,13 +149,19 @@ const PAGES: [u64; 14] = [
     0x1ff,
     0x200,
     0x201,
+    0x3ff,
+    0x400,
     0x3_ffff,
     0x4_0000,
+    0x4_0203,
     0x7_ffff_ffff,
     0xf_8000_0000_0000,
     0xf_8000_0000_0001,
+    0xf_8000_0000_0085,
+    0xf_8000_0004_0001,
     0xf_ffff_ffff_ffff,
     0x0_4000_0000_0000,
+    0x0_8000_0000_0010,
 ];
 
 fn addresses() -> impl Strategy<Value = u64> {
@@ -60,100 +170,155 @@ fn addresses() -> impl Strategy<Value = u64> {
         1 => 0u64..4096,
         2 => 4080u64..4096,
     ];
-    (prop::sample::select(PAGES.as_slice()), offset).prop_map(|(page, offset)| page << 12 | offset)
+    // The first few pages most of the time.
+    let page = prop_oneof![2 => 0usize..4, 1 => 0..PAGES.len()];
+    (page, offset).prop_map(|(page, offset)| PAGES[page] << 12 | offset)
 }
 
 fn mappings() -> impl Strategy<Value = Mapping> {
     let size = prop::sample::select(PageSize::ALL.as_slice());
-    (0..FRAMES, size, any::<bool>(), prop::bool::weighted(0.2)).prop_map(
-        |(frame, size, global, device)| {
-            Mapping::new(frame, size).with_global(global).with_device(device)
-        },
-    )
+    let attributes = (any::<bool>(), prop::bool::weighted(0.2), any::<bool>());
+    (0..FRAMES, size, attributes).prop_map(|(frame, size, (global, device, hypervisor))| {
+        Mapping::new(frame, size)
+            .with_global(global)
+            .with_device(device)
+            .with_hypervisor(hypervisor)
+    })
 }
 
 fn accesses() -> impl Strategy<Value = Step> {
     let kind = prop_oneof![
-        4 => Just(RefKind::Fetch),
+        3 => Just(RefKind::Fetch),
         3 => Just(RefKind::Read),
-        2 => Just(RefKind::Write),
+        3 => Just(RefKind::Write),
         1 => Just(RefKind::ModifyWrite),
     ];
     let bytes = prop_oneof![
-        8 => 1u32..9,
-        2 => 0u32..80,
+        16 => 1u32..9,
+        4 => 0u32..80,
         1 => prop::sample::select([4096, 4097, 9000].as_slice()),
     ];
-    (kind, addresses(), bytes, prop::bool::weighted(0.9))
-        .prop_map(|(kind, va, bytes, knows_second)| Step::Access { kind, va, bytes, knows_second })
+    (kind, addresses(), bytes).prop_map(|(kind, va, bytes)| Step::Access { kind, va, bytes })
 }
 
-fn control_events() -> impl Strategy<Value = ControlEvent> {
-    let pcid = 0u16..3;
-    let cr3 = (0u64..2, 0u64..3, any::<bool>())
-        .prop_map(|(table, pcid, keep)| table << 12 | pcid | u64::from(keep) << 63);
-    let cr4 = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.9), any::<bool>()).prop_map(
-        |(pge, pcide, pae, smep)| {
-            u64::from(pae) << 5
-                | u64::from(pge) << 7
-                | u64::from(pcide) << 17
-                | u64::from(smep) << 20
-        },
-    );
-    prop_oneof![
-        6 => cr3.prop_map(ControlEvent::WriteCr3),
-        2 => cr4.prop_map(ControlEvent::WriteCr4),
-        1 => any::<bool>().prop_map(|on| ControlEvent::WriteCr0(u64::from(on) << 31 | 1)),
-        4 => addresses().prop_map(ControlEvent::Invlpg),
-        2 => addresses().prop_map(ControlEvent::PageFault),
-        1 => (addresses(), pcid.clone())
-            .prop_map(|(va, pcid)| ControlEvent::InvpcidAddress { va, pcid }),
-        1 => pcid.prop_map(|pcid| ControlEvent::InvpcidSingle { pcid }),
-        1 => Just(ControlEvent::InvpcidAll),
-        1 => Just(ControlEvent::InvpcidAllButGlobal),
-    ]
-}
-
-/// A step of any kind, mostly an access.
-pub(crate) fn steps() -> impl Strategy<Value = Step> {
-    let dma = (0..FRAMES << 12, prop_oneof![0u64..200, Just(1 << 14)])
-        .prop_map(|(start, length)| Step::Dma { start, length });
-    prop_oneof![
-        40 => accesses(),
-        3 => (addresses(), mappings()).prop_map(|(va, mapping)| Step::Remap { va, mapping }),
-        2 => control_events().prop_map(Step::Control),
-        1 => dma,
-    ]
-}
-
-/// Small machines, so that everything collides; sets are seldom a power of two.
-pub(crate) fn machines() -> impl Strategy<Value = Machine> {
-    let cache = || (1u64..8, prop_oneof![1u64..6, Just(8), Just(16)], 0u32..3);
-    let tlb = || (1u64..5, 1u64..6);
-    let semantics = prop::sample::select(
-        ["per-reference", "split-demand-only", "split-writeback", "cachegrind", "first-byte"]
-            .as_slice(),
-    );
-    (cache(), cache(), cache(), tlb(), tlb(), semantics).prop_map(
-        |(l1i, l1d, l2, itlb, dtlb, semantics)| {
-            let largest_l1_line = l1i.2.max(l1d.2);
-            let section = |name: &str, (sets, ways, line): (u64, u64, u32), least: u32| {
-                let line_size = 8u64 << (least + line);
-                let size = sets * ways * line_size;
-                format!("[{name}]\nsize = {size}\nways = {ways}\nline-size = {line_size}\n")
+/// Loads and stores of one instruction at equal distances.
+fn strides() -> impl Strategy<Value = Vec<Step>> {
+    let instruction = prop::sample::select([0x40_0000u64, 0x40_0003, 0x40_0100].as_slice());
+    (instruction, 0usize..4, 0u64..32, -24i64..25, 3usize..6, any::<bool>()).prop_map(
+        |(instruction, page, start, step, count, write)| {
+            let kind = if write { RefKind::Write } else { RefKind::Read };
+            let first = (PAGES[page] << 12) + start * 8;
+            let access = |i: usize| {
+                let va = first.wrapping_add_signed(i as i64 * step * 4);
+                [Step::Instruction(instruction), Step::Access { kind, va, bytes: 4 }]
             };
-            let tlb_section = |name: &str, (sets, ways): (u64, u64)| {
-                format!("[{name}]\nentries = {}\nways = {ways}\n", sets * ways)
-            };
-            let text = [
-                format!("name = \"random\"\nsemantics = \"{semantics}\"\n"),
-                section("l1i", l1i, 0),
-                section("l1d", l1d, 0),
-                section("l2", l2, largest_l1_line),
-                tlb_section("itlb", itlb),
-                tlb_section("dtlb", dtlb),
-            ];
-            Machine::from_toml(&text.concat()).unwrap()
+            (0..count).flat_map(access).collect()
         },
     )
+}
+
+fn cr3_values() -> impl Strategy<Value = u64> {
+    (0u64..3, 0u64..3, prop::bool::weighted(0.2))
+        .prop_map(|(table, pcid, keep)| table << 12 | pcid | u64::from(keep) << 63)
+}
+
+fn cr4_values() -> impl Strategy<Value = u64> {
+    let often = || prop::bool::weighted(0.9);
+    (any::<bool>(), any::<bool>(), often(), often(), often(), often()).prop_map(
+        |(pge, pcide, pae, not_smep, not_pse, not_pke)| {
+            u64::from(!not_pse) << 4
+                | u64::from(pae) << 5
+                | u64::from(pge) << 7
+                | u64::from(pcide) << 17
+                | u64::from(!not_smep) << 20
+                | u64::from(!not_pke) << 22
+        },
+    )
+}
+
+const ROOTS: [Option<u64>; 3] = [None, Some(0x5000), Some(0x6000)];
+
+fn control_events() -> impl Strategy<Value = Event> {
+    let pcid = || 0u16..3;
+    let entry =
+        (0u16..3, prop::sample::select([0u8, 0, 0, 1, 3, 7].as_slice()), 0u64..3, 0usize..3);
+    let entry = entry.prop_map(|(asid, tlb_control, table, root)| Event::GuestEntry {
+        asid,
+        tlb_control,
+        guest_cr3: table << 12,
+        nested_root: ROOTS[root],
+    });
+    prop_oneof![
+        8 => cr3_values().prop_map(Event::WriteCr3),
+        4 => cr4_values().prop_map(Event::WriteCr4),
+        1 => (any::<bool>(), prop::bool::weighted(0.8))
+            .prop_map(|(on, pe)| Event::WriteCr0(u64::from(on) << 31 | u64::from(pe))),
+        4 => addresses().prop_map(Event::Invlpg),
+        2 => addresses().prop_map(Event::PageFault),
+        1 => (addresses(), pcid()).prop_map(|(va, pcid)| Event::InvpcidAddress { va, pcid }),
+        1 => pcid().prop_map(|pcid| Event::InvpcidSingle { pcid }),
+        1 => Just(Event::InvpcidAll),
+        1 => Just(Event::InvpcidAllButGlobal),
+        1 => (0u64..3).prop_map(|table| Event::TaskSwitch { cr3: table << 12 }),
+        3 => (0u16..3).prop_map(Event::Domain),
+        5 => entry,
+        4 => Just(Event::GuestExit),
+        1 => (addresses(), 0u16..3).prop_map(|(va, asid)| Event::Invlpga { va, asid }),
+        1 => (0u8..4, 0u16..3, addresses())
+            .prop_map(|(kind, vpid, va)| Event::Invvpid { kind, vpid, va }),
+        1 => (1u8..3, 5u64..7).prop_map(|(kind, root)| Event::Invept { kind, root: root << 12 }),
+        1 => (0u64..40, prop::option::of(addresses()))
+            .prop_map(|(frame, va)| Event::EptViolation { gpa: frame << 12 | 8, va }),
+        1 => prop_oneof![Just(Event::SystemManagement), Just(Event::Reset)],
+    ]
+}
+
+/// PGE off, perhaps CR3 writes, PGE on: as Xen flushes and switches.
+fn pairs() -> impl Strategy<Value = Vec<Step>> {
+    let between = prop_oneof![
+        2 => cr3_values().prop_map(|cr3| Step::Control(Event::WriteCr3(cr3))),
+        1 => accesses(),
+        1 => (0u16..3).prop_map(|domain| Step::Control(Event::Domain(domain))),
+    ];
+    prop::collection::vec(between, 0..3).prop_map(|between| {
+        let cr4 = |value| vec![Step::Control(Event::WriteCr4(value))];
+        [cr4(1 << 5), between, cr4(1 << 5 | 1 << 7)].concat()
+    })
+}
+
+/// A few steps that belong together, mostly one access.
+fn runs() -> impl Strategy<Value = Vec<Step>> {
+    let one = |step: Step| vec![step];
+    let device_write = (0..FRAMES << 12, prop_oneof![0u64..200, Just(1 << 14)])
+        .prop_map(|(start, length)| Step::DeviceWrite { start, length });
+    let registers = (cr3_values(), cr4_values())
+        .prop_map(|(cr3, cr4)| Step::Registers { cr3: cr3 & !(1 << 63), cr4 });
+    prop_oneof![
+        80 => accesses().prop_map(one),
+        4 => strides(),
+        2 => (0u64..4).prop_map(|number| vec![Step::Instruction(0x40_0000 + number * 0x80)]),
+        4 => (addresses(), mappings()).prop_map(|(va, mapping)| vec![Step::Remap { va, mapping }]),
+        5 => control_events().prop_map(|event| vec![Step::Control(event)]),
+        2 => pairs(),
+        4 => (0u16..4).prop_map(|cpu| vec![Step::Cpu(cpu)]),
+        3 => (0..ACTORS.len() as u8).prop_map(|actor| vec![Step::Actor(actor)]),
+        2 => device_write.prop_map(one),
+        1 => prop_oneof![4 => registers, 1 => Just(Step::FlushCaches)].prop_map(one),
+    ]
+}
+
+/// Any stream.
+pub(crate) fn streams() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(runs(), 1..250).prop_map(|runs| runs.concat())
+}
+
+/// Whether the event can occur on such a processor.
+pub(crate) fn exists(event: Event, vendor: Vendor) -> bool {
+    let amd = vendor == Vendor::Amd;
+    match event {
+        Event::GuestEntry { tlb_control, .. } => amd || tlb_control == 0,
+        Event::Invlpga { .. } => amd,
+        Event::Invvpid { .. } | Event::Invept { .. } | Event::EptViolation { .. } => !amd,
+        _ => true,
+    }
 }

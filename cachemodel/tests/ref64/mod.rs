@@ -1,5 +1,8 @@
-//! The record format of the peers' streams: 8 bytes, little-endian. Address in bits 0–47, size in
-//! 48–55, kind in 56–57 (0 read, 1 write, 2 fetch), bit 58 on the write half of a modify.
+//! The peers' streams; `data/README.md` states their format and origin.
+
+#![allow(dead_code, reason = "each test that includes this module uses a part of it")]
+
+use std::io::Read;
 
 use strata_cachemodel::RefKind;
 
@@ -16,10 +19,27 @@ pub(crate) struct Reference {
 
 /// Decodes a compressed stream.
 pub(crate) fn read(compressed: &[u8]) -> Vec<Reference> {
-    let bytes = zstd::decode_all(compressed).expect("the stream is zstd");
-    let (records, rest) = bytes.as_chunks::<8>();
-    assert!(rest.is_empty(), "the stream ends inside a record");
-    records.iter().map(|&record| decode(u64::from_le_bytes(record))).collect()
+    let mut references = Vec::new();
+    read_parts(compressed, |part| references.extend_from_slice(part));
+    references
+}
+
+/// Decodes a compressed stream, a part at a time.
+pub(crate) fn read_parts(compressed: impl Read, mut each: impl FnMut(&[Reference])) {
+    let mut stream = zstd::Decoder::new(compressed).expect("a zstd decoder can be made");
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        stream.by_ref().take(8 << 16).read_to_end(&mut bytes).expect("the stream is zstd");
+        let (records, rest) = bytes.as_chunks::<8>();
+        assert!(rest.is_empty(), "the stream ends inside a record");
+        if records.is_empty() {
+            return;
+        }
+        let decoded: Vec<_> =
+            records.iter().map(|&record| decode(u64::from_le_bytes(record))).collect();
+        each(&decoded);
+    }
 }
 
 fn decode(record: u64) -> Reference {
