@@ -19,6 +19,8 @@ mod processor;
 mod registers;
 mod scheme;
 mod tags;
+#[cfg(test)]
+mod tests;
 mod tlb;
 mod walk_caches;
 mod what_if;

@@ -37,7 +37,7 @@ impl Scheme {
         after: &Running,
     ) -> Flushes {
         match self {
-            Self::None => [without_tags(event, by_manual), None],
+            Self::None => [without_tags(event, by_manual, before == after), None],
             Self::Architectural => [by_manual, None],
             Self::WhatIf(tags) => tags.flush(vendor, event, by_manual, before, after),
         }
@@ -89,12 +89,17 @@ pub(super) fn marked_if(global_pages: bool) -> GlobalPages {
 
 /// Without tags, a CR3 load drops everything, and so does whatever else the manual makes drop more
 /// than pages.
-fn without_tags(event: ControlEvent, by_manual: Option<Flush>) -> Option<Flush> {
+fn without_tags(
+    event: ControlEvent,
+    by_manual: Option<Flush>,
+    same_registers: bool,
+) -> Option<Flush> {
     let cause = by_manual.map(|flush| flush.cause);
     let nested = by_manual.map_or(Nested::Stay, |flush| flush.nested);
     let everything = |cause| Some(Flush { nested, ..Flush::all_of(TagFilter::ANY, cause) });
     match event {
-        ControlEvent::WriteCr3(_) => everything(cause.unwrap_or(FlushCause::Cr3Write)),
+        ControlEvent::WriteCr3(_) if same_registers => everything(FlushCause::Cr3SameValue),
+        ControlEvent::WriteCr3(_) => everything(FlushCause::Cr3Write),
         ControlEvent::GuestEntry { .. } | ControlEvent::GuestExit => {
             everything(cause.unwrap_or(FlushCause::GuestSwitch))
         }
