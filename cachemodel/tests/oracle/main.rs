@@ -20,3 +20,4 @@ mod self_check;
 mod streams;
 mod tlb;
 mod walk;
+mod worked;
