@@ -34,6 +34,14 @@ pub enum Error {
         /// What the key takes.
         reason: String,
     },
+    /// Overrides add a section and leave out what has no default there.
+    #[error("{section}: not complete without {missing}")]
+    Incomplete {
+        /// The section, as in `l3`.
+        section: String,
+        /// The keys that it lacks, separated by commas.
+        missing: String,
+    },
     /// The text of a machine description is not what it should be.
     #[error("machine description: {0}")]
     Parse(String),

@@ -3,6 +3,7 @@
 mod cache_spec;
 mod cost;
 mod file;
+mod overrides;
 mod replacement;
 mod tag_scheme;
 mod tlb_spec;

@@ -72,6 +72,18 @@ pub enum Sharing {
     Groups(Vec<Vec<u16>>),
 }
 
+impl Sharing {
+    /// The CPUs of each copy, of `cpus` in all.
+    #[must_use]
+    pub fn groups(&self, cpus: u16) -> Vec<Vec<u16>> {
+        match self {
+            Self::All => vec![(0..cpus).collect()],
+            Self::Private => (0..cpus).map(|cpu| vec![cpu]).collect(),
+            Self::Groups(groups) => groups.clone(),
+        }
+    }
+}
+
 /// A set of ways, of the first 64 of a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WayMask(pub u64);
@@ -127,8 +139,19 @@ impl Serialize for WayMask {
 
 impl<'de> Deserialize<'de> for WayMask {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        /// An override of a single way, `l2.partition.dom0=3`, reads as a number.
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "a list of ways such as \"0-3\" or \"0,2,5\"")]
+        enum List {
+            Text(String),
+            Way(u64),
+        }
+        match List::deserialize(deserializer)? {
+            List::Text(text) => text,
+            List::Way(way) => way.to_string(),
+        }
+        .parse()
+        .map_err(serde::de::Error::custom)
     }
 }
 

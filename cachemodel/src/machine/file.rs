@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cache_spec::{CacheFile, CacheSpec, Inclusion, Sharing, WritePolicy};
+use super::cache_spec::{CacheFile, CacheSpec, Inclusion, Prefetcher, Sharing, WritePolicy};
 use super::cost::CostModel;
 use super::tag_scheme::{TagScheme, Vendor};
 use super::tlb_spec::{TlbFile, TlbSpec};
@@ -61,26 +61,6 @@ fn one() -> u16 {
 fn seed() -> u64 {
     1
 }
-
-/// Sections that a machine may lack; an override may add one.
-const OPTIONAL_SECTIONS: [&str; 9] = ["l1", "l1i", "l1d", "l2", "l2i", "l2d", "l3", "stlb", "cost"];
-/// Keys of the sections above.
-const CACHE_KEYS: [&str; 12] = [
-    "size",
-    "ways",
-    "line-size",
-    "replacement",
-    "index",
-    "tag",
-    "write",
-    "write-allocate",
-    "inclusion",
-    "prefetch",
-    "shared",
-    "partition",
-];
-const TLB_KEYS: [&str; 6] = ["entries", "ways", "replacement", "pages", "2m", "1g"];
-const COST_KEYS: [&str; 7] = ["base-cpi", "l2", "l3", "memory", "stlb", "walk", "exit"];
 
 fn refused(key: impl Into<String>, rule: impl Into<String>, got: impl ToString) -> Error {
     Error::Geometry { key: key.into(), rule: rule.into(), got: got.to_string() }
@@ -149,6 +129,9 @@ impl Machine {
         if self.cpus == 0 || self.cpus > Self::MAX_CPUS {
             return Err(refused("cpus", format!("from 1 to {}", Self::MAX_CPUS), self.cpus));
         }
+        if i64::try_from(self.seed).is_err() {
+            return Err(refused("seed", format!("at most {}", i64::MAX), self.seed));
+        }
         for (above, pair) in self.levels.windows(2).enumerate() {
             check_neighbours(above + 1, &pair[0], &pair[1])?;
         }
@@ -161,8 +144,18 @@ impl Machine {
         for (index, level) in self.levels.iter().enumerate() {
             for (name, cache) in level.caches(index + 1) {
                 self.check_sharing(&name, cache.sharing())?;
+                let exclusive = cache.inclusion() == Inclusion::Exclusive;
+                if exclusive && cache.prefetcher() != Prefetcher::None {
+                    let rule = format!("\"none\", as {name} is exclusive");
+                    return Err(refused(format!("{name}.prefetch"), rule, "a prefetcher"));
+                }
+                if exclusive && self.semantics == Semantics::Cachegrind {
+                    let rule = "none that is exclusive, as cachegrind semantics know none";
+                    return Err(refused(format!("{name}.inclusion"), rule, "exclusive"));
+                }
             }
         }
+        self.check_nesting()?;
         if self.walk.memory == WalkMemory::L2 && self.levels.len() < 2 {
             return Err(refused("walk.memory", "\"l1d\" or \"off\" without a second level", "l2"));
         }
@@ -183,6 +176,26 @@ impl Machine {
         for (key, cycles) in self.cost.iter().flat_map(CostModel::values) {
             if !(0.0..=1e9).contains(&cycles) {
                 return Err(refused(format!("cost.{key}"), "from 0 to 1e9 cycles", cycles));
+            }
+        }
+        Ok(())
+    }
+
+    /// Caches of a level serve whole caches of the level above.
+    fn check_nesting(&self) -> Result<(), Error> {
+        for (index, pair) in self.levels.windows(2).enumerate().skip(1) {
+            for (name, lower) in pair[1].caches(index + 2) {
+                for (_, upper) in pair[0].caches(index + 1) {
+                    let lower_groups = lower.sharing().groups(self.cpus);
+                    let holds_all = |group: &Vec<u16>| {
+                        lower_groups.iter().any(|whole| group.iter().all(|cpu| whole.contains(cpu)))
+                    };
+                    if !upper.sharing().groups(self.cpus).iter().all(holds_all) {
+                        let rule = "groups that consist of whole groups of the level above";
+                        let got = format!("{lower_groups:?}");
+                        return Err(refused(format!("{name}.shared"), rule, got));
+                    }
+                }
             }
         }
         Ok(())
@@ -266,111 +279,4 @@ impl From<Machine> for MachineFile {
             cost: machine.cost,
         }
     }
-}
-
-impl MachineFile {
-    /// Goes by way of the TOML table, so that every key of a file can be overridden.
-    pub(super) fn with<'a>(
-        &self,
-        overrides: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Self, Error> {
-        let mut root =
-            toml::Table::try_from(self).expect("a machine consists of tables and scalars");
-        let overrides: Vec<_> = overrides.into_iter().collect();
-        let start = root.clone();
-        for (key, value) in &overrides {
-            insert(&mut root, key, value)?;
-        }
-        root.try_into().map_err(|error: toml::de::Error| {
-            // Whichever override first makes it fail is to blame.
-            let mut partly = start;
-            for (key, value) in overrides {
-                if insert(&mut partly, key, value).is_ok()
-                    && let Err(error) = partly.clone().try_into::<Self>()
-                {
-                    return Error::BadValue {
-                        key: key.to_owned(),
-                        value: value.to_owned(),
-                        reason: error.message().to_owned(),
-                    };
-                }
-            }
-            Error::Parse(error.to_string())
-        })
-    }
-}
-
-/// Puts a value at its dotted key, which must be one that machines have.
-fn insert(root: &mut toml::Table, key: &str, value: &str) -> Result<(), Error> {
-    let parts: Vec<&str> = key.split('.').collect();
-    let (last, path) = parts.split_last().expect("split gives at least one part");
-    let mut table = root;
-    for (depth, part) in path.iter().enumerate() {
-        let unknown = unknown_key(key, &parts[..depth], table);
-        let may_be_added = if depth == 0 {
-            OPTIONAL_SECTIONS.contains(part)
-        } else {
-            matches!(*part, "2m" | "1g" | "partition")
-        };
-        if !table.contains_key(*part) && may_be_added {
-            table.insert((*part).to_owned(), toml::Value::Table(toml::Table::new()));
-        }
-        table = match table.get_mut(*part) {
-            Some(toml::Value::Table(inside)) => inside,
-            _ => return Err(unknown),
-        };
-    }
-    let known = match (path.first(), table.get(*last)) {
-        (_, Some(toml::Value::Table(inside))) => {
-            return Err(unknown_key(key, &parts, inside));
-        }
-        (_, Some(_)) => true,
-        (None, None) => false,
-        (Some(_), None) if path.last() == Some(&"partition") => true,
-        (Some(section), None) => keys_of(section).contains(last),
-    };
-    if !known {
-        return Err(unknown_key(key, path, table));
-    }
-    table.insert((*last).to_owned(), scalar(value));
-    Ok(())
-}
-
-/// Keys that a section can have besides those it has.
-fn keys_of(section: &str) -> &'static [&'static str] {
-    match section {
-        "itlb" | "dtlb" | "stlb" => &TLB_KEYS,
-        "cost" => &COST_KEYS,
-        _ if OPTIONAL_SECTIONS.contains(&section) => &CACHE_KEYS,
-        _ => &[],
-    }
-}
-
-fn unknown_key(key: &str, path: &[&str], table: &toml::Table) -> Error {
-    let mut names: Vec<String> = table.keys().cloned().collect();
-    let more = match path {
-        [] => &OPTIONAL_SECTIONS[..],
-        [section, ..] => keys_of(section),
-    };
-    names.extend(more.iter().map(|name| (*name).to_owned()));
-    names.sort();
-    names.dedup();
-    let prefix = if path.is_empty() { String::new() } else { format!("{}.", path.join(".")) };
-    let known: Vec<_> = names.iter().map(|name| format!("{prefix}{name}")).collect();
-    Error::UnknownKey { key: key.to_owned(), known: known.join(", ") }
-}
-
-/// An override comes without TOML's quotes: what reads as a number, a switch or a list is one.
-fn scalar(text: &str) -> toml::Value {
-    if let Ok(number) = text.parse() {
-        return toml::Value::Integer(number);
-    }
-    let as_toml = || {
-        let looks_like_toml = matches!(text, "true" | "false")
-            || text.starts_with('[')
-            || text.parse::<f64>().is_ok();
-        let table = looks_like_toml.then(|| format!("value = {text}").parse::<toml::Table>().ok());
-        table.flatten()?.remove("value")
-    };
-    as_toml().unwrap_or_else(|| toml::Value::String(text.to_owned()))
 }

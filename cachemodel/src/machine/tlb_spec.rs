@@ -26,6 +26,16 @@ impl PageName {
     fn size(self) -> PageSize {
         PageSize::ALL[self as usize]
     }
+
+    fn name(self) -> &'static str {
+        ["4k", "2m", "1g"][self as usize]
+    }
+}
+
+/// As machine files write them.
+fn names(pages: &[PageName]) -> String {
+    let names: Vec<_> = pages.iter().map(|page| format!("\"{}\"", page.name())).collect();
+    format!("[{}]", names.join(", "))
 }
 
 /// Entries for some page sizes, side by side in the same sets.
@@ -108,12 +118,15 @@ impl TlbSpec {
             got,
         };
         if !shared.contains(&PageName::Size4K) {
-            return Err(wrong("a list with \"4k\" in it", format!("{shared:?}")));
+            return Err(wrong("a list with \"4k\" in it", names(&shared)));
+        }
+        if (1..shared.len()).any(|at| shared[..at].contains(&shared[at])) {
+            return Err(wrong("a list of each size once", names(&shared)));
         }
         if let Some(double) = shared.iter().find(|page| has_own(**page)) {
             return Err(wrong(
                 "without the sizes that have arrays of their own",
-                format!("{double:?}"),
+                names(&[*double]),
             ));
         }
         let mut holds = [false; 3];
@@ -182,11 +195,10 @@ impl fmt::Display for TlbSpec {
                 f.write_str("; ")?;
             }
             if array.holds != [true; 3] {
-                let names = ["4k", "2m", "1g"];
-                let held: Vec<_> = names
-                    .iter()
-                    .zip(array.holds)
-                    .filter_map(|(n, held)| held.then_some(*n))
+                let held: Vec<_> = PageName::ALL
+                    .into_iter()
+                    .filter(|page| array.holds(page.size()))
+                    .map(PageName::name)
                     .collect();
                 write!(f, "{}: ", held.join("+"))?;
             }
