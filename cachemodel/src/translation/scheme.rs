@@ -87,8 +87,8 @@ pub(super) fn marked_if(global_pages: bool) -> GlobalPages {
     if global_pages { GlobalPages::Marked } else { GlobalPages::Never }
 }
 
-/// Without tags, a CR3 load drops everything, and so does whatever else the manual makes drop more
-/// than pages.
+/// Without tags a load of CR3 drops everything, and all else drops of everybody what the manual
+/// makes it drop of somebody.
 fn without_tags(
     event: ControlEvent,
     by_manual: Option<Flush>,
@@ -103,10 +103,7 @@ fn without_tags(
         ControlEvent::GuestEntry { .. } | ControlEvent::GuestExit => {
             everything(cause.unwrap_or(FlushCause::GuestSwitch))
         }
-        _ => match by_manual?.pages {
-            Some(_) => by_manual.map(untagged),
-            None => everything(cause?),
-        },
+        _ => by_manual.map(untagged),
     }
 }
 

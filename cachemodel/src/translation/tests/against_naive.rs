@@ -39,7 +39,8 @@ fn replacement() -> impl Strategy<Value = &'static str> {
 
 /// `entries` and `ways` of an array.
 fn geometry() -> impl Strategy<Value = String> {
-    let shapes = vec![(1, 1), (1, 3), (3, 2), (5, 1), (2, 4), (20, 2), (1, 7), (1, 17), (1, 40), (1, 50)];
+    let shapes =
+        vec![(1, 1), (1, 3), (3, 2), (5, 1), (2, 4), (20, 2), (1, 7), (1, 17), (1, 40), (1, 50)];
     (proptest::sample::select(shapes), replacement()).prop_map(|((sets, ways), policy)| {
         let entries = sets * ways;
         format!("entries = {entries}\nways = {ways}\nreplacement = \"{policy}\"\n")

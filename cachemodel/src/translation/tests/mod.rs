@@ -4,3 +4,4 @@ mod against_naive;
 mod naive_rules;
 mod naive_tlb;
 mod naive_walk;
+mod rules;
