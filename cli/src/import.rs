@@ -82,6 +82,7 @@ pub(crate) fn run(args: ImportArgs) -> anyhow::Result<()> {
     }
     let format = args.from.format();
     let (input, name, size) = open(&args.input)?;
+    let input = input.beside();
     let (packing, taken) = (input.packing(), input.bytes_taken());
     let folder = match out.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

@@ -5,6 +5,7 @@
 mod bad_input;
 mod check;
 mod golden;
+mod import;
 mod info;
 mod pipes;
 mod replay;

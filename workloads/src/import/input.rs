@@ -1,5 +1,5 @@
 //! Where foreign bytes come from: files and pipes, packed or not. What they are packed with is told
-//! by their first bytes. Unpacking runs on a thread of its own, beside the import.
+//! by their first bytes.
 
 use super::lz4_end::Lz4Frames;
 use std::fs::File;
@@ -62,14 +62,21 @@ impl Packing {
 
 /// An input, unpacked.
 pub struct Input {
-    /// The last of them is empty.
-    pieces: Receiver<io::Result<Vec<u8>>>,
-    /// The piece being read, and how much of it is.
+    source: Source,
+    /// The piece being read: how much of it there is, and how much has been read.
     piece: Vec<u8>,
+    filled: usize,
     at: usize,
     ended: bool,
     packing: Packing,
     taken: Arc<AtomicU64>,
+}
+
+/// Where pieces come from.
+enum Source {
+    Here(Box<dyn Read + Send>),
+    /// A thread of its own. Its last piece is empty.
+    Beside(Receiver<io::Result<Vec<u8>>>),
 }
 
 impl std::fmt::Debug for Input {
@@ -94,7 +101,8 @@ impl Input {
         let counting = Counting { inner: file, taken: Arc::clone(&taken) };
         let archive =
             zip::ZipArchive::new(io::BufReader::new(counting)).map_err(io::Error::other)?;
-        Ok(Self::spawn(Packing::Zip, taken, move |pieces| unpack_archive(archive, pieces)))
+        let source = beside(|pieces| unpack_archive(archive, pieces));
+        Ok(Self::new(source, Packing::Zip, taken))
     }
 
     /// Takes anything that gives bytes, such as a pipe.
@@ -112,38 +120,33 @@ impl Input {
         let taken = Arc::new(AtomicU64::new(first.len() as u64));
         let rest = Counting { inner: rest, taken: Arc::clone(&taken) };
         let all = io::BufReader::with_capacity(PIECE, Cursor::new(first).chain(rest));
-        Ok(match packing {
-            Packing::Plain => Self::spawn(packing, taken, |pieces| copy(all, pieces)),
-            Packing::Gzip => Self::spawn(packing, taken, |pieces| {
-                copy(flate2::bufread::MultiGzDecoder::new(all), pieces)
-            }),
-            Packing::Zstd => Self::spawn(packing, taken, |pieces| {
-                copy(zstd::stream::read::Decoder::with_buffer(all)?, pieces)
-            }),
-            Packing::Xz => Self::spawn(packing, taken, |pieces| {
-                copy(liblzma::bufread::XzDecoder::new_multi_decoder(all), pieces)
-            }),
-            Packing::Lz4 => Self::spawn(packing, taken, |pieces| copy(Lz4Frames::new(all), pieces)),
+        let unpacked: Box<dyn Read + Send> = match packing {
+            Packing::Plain => Box::new(all),
+            Packing::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(all)),
+            Packing::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(all)?),
+            Packing::Xz => Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(all)),
+            Packing::Lz4 => Box::new(Lz4Frames::new(all)),
             Packing::Zip => {
                 let what = "a zip archive cannot be read from a pipe, as its directory is at its \
                             end: name the file";
                 return Err(io::Error::new(io::ErrorKind::Unsupported, what));
             }
-        })
+        };
+        Ok(Self::new(Source::Here(unpacked), packing, taken))
     }
 
-    fn spawn(
-        packing: Packing,
-        taken: Arc<AtomicU64>,
-        unpack: impl FnOnce(&SyncSender<io::Result<Vec<u8>>>) -> io::Result<()> + Send + 'static,
-    ) -> Self {
-        let (sender, pieces) = sync_channel(PIECES);
-        std::thread::spawn(move || {
-            let end = unpack(&sender).map(|()| Vec::new());
-            // Nobody listens any more if the import has failed on its own.
-            let _ = sender.send(end);
-        });
-        Input { pieces, piece: Vec::new(), at: 0, ended: false, packing, taken }
+    fn new(source: Source, packing: Packing, taken: Arc<AtomicU64>) -> Self {
+        Input { source, piece: Vec::new(), filled: 0, at: 0, ended: false, packing, taken }
+    }
+
+    /// Unpacks on a thread of its own, beside the import. The thread ends when it has read its input
+    /// or nobody wants it any more, but not before the read it is in returns.
+    #[must_use]
+    pub fn beside(mut self) -> Self {
+        if let Source::Here(unpacked) = self.source {
+            self.source = beside(move |pieces| copy(unpacked, pieces));
+        }
+        self
     }
 
     /// How it is packed.
@@ -158,21 +161,47 @@ impl Input {
 
     /// The bytes that come next, at least one of them; empty at the end.
     pub(crate) fn fill(&mut self) -> io::Result<&[u8]> {
-        while self.at == self.piece.len() && !self.ended {
-            // An end without its mark is that of a thread that failed.
-            let Ok(piece) = self.pieces.recv() else {
-                return Err(io::Error::other("unpacking has failed"));
-            };
-            (self.piece, self.at) = (piece?, 0);
-            self.ended = self.piece.is_empty();
+        while self.at == self.filled && !self.ended {
+            (self.at, self.filled) = (0, 0);
+            match &mut self.source {
+                Source::Here(unpacked) => {
+                    self.piece.resize(PIECE, 0);
+                    self.filled = match unpacked.read(&mut self.piece) {
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                        read => read?,
+                    };
+                }
+                Source::Beside(pieces) => {
+                    // An end without its mark is that of a thread that failed.
+                    let Ok(piece) = pieces.recv() else {
+                        return Err(io::Error::other("unpacking has failed"));
+                    };
+                    self.piece = piece?;
+                    self.filled = self.piece.len();
+                }
+            }
+            self.ended = self.filled == 0;
         }
-        Ok(&self.piece[self.at..])
+        Ok(&self.piece[self.at..self.filled])
     }
 
     /// Passes over bytes that [`fill`](Self::fill) gave.
     pub(crate) fn consume(&mut self, count: usize) {
         self.at += count;
     }
+}
+
+/// Runs `unpack` on a thread of its own.
+fn beside(
+    unpack: impl FnOnce(&SyncSender<io::Result<Vec<u8>>>) -> io::Result<()> + Send + 'static,
+) -> Source {
+    let (sender, pieces) = sync_channel(PIECES);
+    std::thread::spawn(move || {
+        let end = unpack(&sender).map(|()| Vec::new());
+        // Nobody listens any more if the import has failed on its own.
+        let _ = sender.send(end);
+    });
+    Source::Beside(pieces)
 }
 
 fn copy(mut from: impl Read, pieces: &SyncSender<io::Result<Vec<u8>>>) -> io::Result<()> {

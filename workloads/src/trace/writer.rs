@@ -209,7 +209,11 @@ impl<W: Write> TraceWriter<W> {
             };
             self.head.within = self.head.within.plus(&within).ok_or_else(|| overflow(repeated))?;
             self.encoder.execution(id, here, repeated, &self.coded);
-            if self.head.within.instructions >= self.chunk_instructions || self.is_large() {
+            let within = &self.head.within;
+            // Executions that complete nothing, as in a stream of data alone, count too.
+            let full = within.instructions >= self.chunk_instructions
+                || within.executions / 2 >= self.chunk_instructions;
+            if full || self.is_large() {
                 self.close_chunk()?;
             }
         }

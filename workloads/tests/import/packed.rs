@@ -82,6 +82,8 @@ fn every_packing_gives_the_same_trace_from_a_file_and_from_a_pipe() {
         let input = from_file(&packed).unwrap();
         assert_eq!(input.packing(), packing);
         assert!(run(input).unwrap() == native, "{}", packing.name());
+        let beside = from_file(&packed).unwrap().beside();
+        assert!(run(beside).unwrap() == native, "{}", packing.name());
         let pipe = Input::from_reader(Cursor::new(packed.clone()));
         if packing == Packing::Zip {
             assert!(pipe.unwrap_err().to_string().contains("name the file"));
@@ -102,7 +104,12 @@ fn a_packed_input_that_is_cut_off_or_damaged_is_an_error_wherever() {
         let packed = pack(&plain);
         for cut in [7, packed.len() / 2, packed.len() - 9, packed.len() - 1] {
             let result = from_file(&packed[..cut]).map(run);
-            assert!(!matches!(result, Ok(Ok(_))), "cut at {cut} of {}", packed.len());
+            let beside = from_file(&packed[..cut]).map(|input| run(input.beside()));
+            assert!(
+                !matches!(result, Ok(Ok(_))) && !matches!(beside, Ok(Ok(_))),
+                "cut at {cut} of {}",
+                packed.len()
+            );
         }
         let mut changed = packed.clone();
         let middle = packed.len() / 2;
