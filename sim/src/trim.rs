@@ -118,6 +118,7 @@ fn repack(from: &Path, to: &Path, options: &TrimOptions) -> Result<Ending, TrimE
             let settings = WriterOptions {
                 level: options.level,
                 description: reader.description().to_owned(),
+                lacks: reader.lacks(),
                 initial: head.state.clone(),
                 ..WriterOptions::default()
             };

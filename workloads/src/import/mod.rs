@@ -2,7 +2,7 @@
 //!
 //! [`import`] reads a stream front to back and writes a native trace. The order of the references is
 //! kept exactly: what a replay of the native trace makes is what the stream has. What the stream
-//! lacks, sizes for example, is kept as a lack ([`Lacks`](crate::trace::Lacks)). `docs/importing.md` says what is taken of
+//! lacks, sizes for example, is kept as a lack ([`Lacks`]). `docs/importing.md` says what is taken of
 //! each format.
 //!
 //! ```
