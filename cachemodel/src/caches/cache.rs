@@ -132,11 +132,9 @@ impl Cache {
 
     /// The same with places that lines do not leave, whatever the policy.
     pub(super) fn with_ways(spec: &CacheSpec, seed: u64, keeps_virtual: bool) -> Self {
-        let predicts =
-            |policy| matches!(policy, Replacement::Srrip | Replacement::Brrip | Replacement::Drrip);
         Self {
             line_shift: spec.geometry().line_shift(),
-            rests_after_fill: !predicts(spec.replacement()),
+            rests_after_fill: spec.replacement().rests_after_fill(),
             recency: RecencySets::none(),
             ways: Some(Box::new(WaySets::new(spec, seed, keeps_virtual))),
         }

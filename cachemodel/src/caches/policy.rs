@@ -28,6 +28,14 @@ impl Candidates {
     }
 }
 
+impl Replacement {
+    /// Whether a hit right after the fill of the same way is without effect on later victims. A hit
+    /// right after a hit is under every policy.
+    pub(crate) fn rests_after_fill(self) -> bool {
+        !matches!(self, Self::Srrip | Self::Brrip | Self::Drrip)
+    }
+}
+
 /// What a policy remembers of all sets of one cache or TLB array.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
@@ -151,29 +159,37 @@ struct Trees {
     words_per_set: usize,
     /// For each set, node *n* in bit *n*: whether it points right.
     words: Vec<u64>,
+    /// What a use of each way does to the word of its set: the bits to keep and those to set. Of
+    /// sets of one word only.
+    effects: Vec<(u64, u64)>,
 }
 
 impl Trees {
     fn new(sets: usize, ways: usize) -> Self {
         let leaves = ways.next_power_of_two();
         let words_per_set = leaves.div_ceil(64);
-        Self { ways, leaves, words_per_set, words: vec![0; sets * words_per_set] }
+        let effects = if words_per_set == 1 {
+            let effect = |way| {
+                let (mut ones, mut zeros) = ([u64::MAX], [0]);
+                point_away(&mut ones, leaves, way);
+                point_away(&mut zeros, leaves, way);
+                (ones[0], zeros[0])
+            };
+            (0..ways).map(effect).collect()
+        } else {
+            Vec::new()
+        };
+        Self { ways, leaves, words_per_set, words: vec![0; sets * words_per_set], effects }
     }
 
     #[inline]
     fn point_away(&mut self, set: usize, way: usize) {
-        let words = &mut self.words[set * self.words_per_set..][..self.words_per_set];
-        let (mut node, mut half) = (1, self.leaves / 2);
-        while half > 0 {
-            let is_right = way & half != 0;
-            let bit = 1 << (node % 64);
-            if is_right {
-                words[node / 64] &= !bit;
-            } else {
-                words[node / 64] |= bit;
-            }
-            node = 2 * node + usize::from(is_right);
-            half /= 2;
+        if let Some((kept, set_to_one)) = self.effects.get(way) {
+            let word = &mut self.words[set];
+            *word = *word & kept | set_to_one;
+        } else {
+            let words = &mut self.words[set * self.words_per_set..][..self.words_per_set];
+            point_away(words, self.leaves, way);
         }
     }
 
@@ -198,6 +214,22 @@ impl Trees {
             half /= 2;
         }
         way
+    }
+}
+
+/// Makes each node from the root to the way point to its other half.
+fn point_away(words: &mut [u64], leaves: usize, way: usize) {
+    let (mut node, mut half) = (1, leaves / 2);
+    while half > 0 {
+        let is_right = way & half != 0;
+        let bit = 1 << (node % 64);
+        if is_right {
+            words[node / 64] &= !bit;
+        } else {
+            words[node / 64] |= bit;
+        }
+        node = 2 * node + usize::from(is_right);
+        half /= 2;
     }
 }
 

@@ -6,6 +6,9 @@ use super::policy::{Candidates, Policy};
 use crate::geometry::SetIndex;
 use crate::machine::{AddressKind, CacheSpec, WayMask};
 
+/// No place: there are at most `CacheGeometry::MAX_LINES`, so that 32 bits are enough.
+const NOWHERE: u32 = u32::MAX;
+
 #[derive(Debug, Clone)]
 pub(super) struct WaySets {
     index: SetIndex,
@@ -20,6 +23,9 @@ pub(super) struct WaySets {
     places: Vec<Place>,
     /// Virtual line numbers of the places; empty where they are not kept.
     virtuals: Vec<u64>,
+    /// For each set the place where one more hit, right now, would mean nothing to the policy.
+    at_rest: Vec<u32>,
+    rests_after_fill: bool,
     policy: Policy,
 }
 
@@ -43,6 +49,8 @@ impl WaySets {
             },
             places: vec![EMPTY; sets * ways],
             virtuals: if keeps_virtual { vec![0; sets * ways] } else { Vec::new() },
+            at_rest: vec![NOWHERE; sets],
+            rests_after_fill: spec.replacement().rests_after_fill(),
             policy: Policy::new(spec.replacement(), sets, ways, seed),
         }
     }
@@ -77,12 +85,29 @@ impl WaySets {
         Some((set, way))
     }
 
+    #[inline]
     pub(super) fn touch(&mut self, line: Line, write: bool) -> Option<Touched> {
+        let at = self.at_rest[self.set_of(line)] as usize;
+        if let Some(here) = self.places.get_mut(at)
+            && place::physical(*here) == line.physical
+            && (!self.virtual_tag || self.virtuals[at] == line.virtual_)
+        {
+            let before = place::before(*here);
+            *here = place::touched(*here, write);
+            return Some(before);
+        }
+        self.touch_anywhere(line, write)
+    }
+
+    #[inline(never)]
+    fn touch_anywhere(&mut self, line: Line, write: bool) -> Option<Touched> {
         let (set, way) = self.find(line)?;
-        let here = &mut self.places[set * self.ways + way];
+        let at = set * self.ways + way;
+        let here = &mut self.places[at];
         let before = place::before(*here);
         *here = place::touched(*here, write);
         self.policy.hit(set, way);
+        self.at_rest[set] = at as u32;
         Some(before)
     }
 
@@ -106,6 +131,7 @@ impl WaySets {
             *virtual_ = line.virtual_;
         }
         self.policy.fill(set, way);
+        self.at_rest[set] = if self.rests_after_fill { at as u32 } else { NOWHERE };
         victim
     }
 
