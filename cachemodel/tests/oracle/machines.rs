@@ -67,7 +67,7 @@ fn rules() -> impl Strategy<Value = Rules> {
     let choices = (
         prop_oneof![4 => Just(0usize), 2 => Just(1usize), 2 => Just(2usize)],
         prop_oneof![4 => Just(0usize), 1 => Just(1usize), 1 => Just(2usize)],
-        0usize..4,
+        0usize..6,
     );
     let addresses = (seldom(), seldom());
     let writes = (seldom(), prop::bool::weighted(0.8));
@@ -113,13 +113,14 @@ fn decide(name: &str, rules: &Rules, upper: &[&mut Decided]) -> Decided {
 }
 
 /// Groups that nest: those of level 3 are whole groups of level 2.
-fn sharing(level: usize, choice: usize, cpus: u16) -> String {
-    match (level, cpus, choice) {
-        (1, ..) | (_, 1, _) => "\"all\"".to_owned(),
-        (2, _, 0) => "\"private\"".to_owned(),
-        (2, 4, 1) => "[[2, 3], [0, 1]]".to_owned(),
-        (2, 3, 1) => "[[0, 1], [2]]".to_owned(),
-        _ => "\"all\"".to_owned(),
+fn sharing(level: usize, choice: usize, cpus: u16) -> &'static str {
+    let pairs = ["[[2, 3], [0, 1]]", "[[0, 1], [2, 3]]"];
+    match (level, choice, cpus) {
+        (2, 0..=2, _) | (3, 0, _) => "\"private\"",
+        (2, 3, 3) | (3, 1, 3) => "[[0, 1], [2]]",
+        (2, 3, 4) => pairs[0],
+        (3, 1 | 3, 4) => pairs[1],
+        _ => "\"all\"",
     }
 }
 
@@ -162,7 +163,7 @@ fn section(cache: &Decided, level: usize, cpus: u16, shared: usize) -> String {
 
 /// Which caches there are at each level, and their rules.
 fn caches() -> impl Strategy<Value = (u16, String)> {
-    let cpus = prop_oneof![3 => Just(1u16), 1 => 2u16..5];
+    let cpus = prop_oneof![3 => Just(1u16), 2 => 2u16..5];
     let splits = (prop::bool::weighted(0.8), prop::bool::weighted(0.2));
     (cpus, 1usize..4, splits, prop::collection::vec(rules(), 5)).prop_map(
         |(cpus, levels, (split_first, split_second), rules)| {

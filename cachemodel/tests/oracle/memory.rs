@@ -445,7 +445,7 @@ impl Memory {
                 self.counts.levels[self.caches[id].level].invalidations += 1;
                 line.dirty |= self.drop_above(id, &line, Gone::WrittenByOther);
                 if line.dirty {
-                    self.write_to_shared(request, id, line.at);
+                    self.write_to_shared(request, 0, id, line.at);
                 }
             }
         }
@@ -466,13 +466,14 @@ impl Memory {
             }
             for at in written {
                 self.counts.levels[self.caches[id].level].interventions += 1;
-                self.write_to_shared(request, id, at);
+                self.write_to_shared(request, level, id, at);
             }
         }
     }
 
-    /// A dirty line of another CPU's cache goes to the nearest level that both use.
-    fn write_to_shared(&mut self, request: &Request, id: usize, at: At) {
+    /// A dirty line of another CPU's cache goes to the nearest level that both use, below the level
+    /// that misses it.
+    fn write_to_shared(&mut self, request: &Request, missed_at: usize, id: usize, at: At) {
         if !self.writes_back {
             return;
         }
@@ -480,7 +481,8 @@ impl Memory {
         self.counts.levels[holder.level].written_on += 1;
         let shared = |level: &usize| {
             let lower = &self.caches[request.data_way[*level]];
-            lower.level > holder.level && holder.cpus.iter().all(|cpu| lower.cpus.contains(cpu))
+            lower.level > holder.level.max(missed_at)
+                && holder.cpus.iter().all(|cpu| lower.cpus.contains(cpu))
         };
         let nearest = (0..request.data_way.len()).find(shared);
         let to_data = Request { way: request.data_way.clone(), ..request.clone() };

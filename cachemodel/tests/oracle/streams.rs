@@ -11,7 +11,7 @@ use crate::events::{Context, Event};
 use crate::machines::ACTORS;
 
 /// One step of a stream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
     Access {
         kind: RefKind,
@@ -166,12 +166,12 @@ const PAGES: [u64; 20] = [
 
 fn addresses() -> impl Strategy<Value = u64> {
     let offset = prop_oneof![
-        3 => (0u64..6).prop_map(|line| line * 8),
+        6 => (0u64..6).prop_map(|line| line * 8),
         1 => 0u64..4096,
         2 => 4080u64..4096,
     ];
     // The first few pages most of the time.
-    let page = prop_oneof![2 => 0usize..4, 1 => 0..PAGES.len()];
+    let page = prop_oneof![3 => 0usize..2, 2 => 0usize..4, 1 => 0..PAGES.len()];
     (page, offset).prop_map(|(page, offset)| PAGES[page] << 12 | offset)
 }
 
@@ -194,8 +194,8 @@ fn accesses() -> impl Strategy<Value = Step> {
         1 => Just(RefKind::ModifyWrite),
     ];
     let bytes = prop_oneof![
-        16 => 1u32..9,
-        4 => 0u32..80,
+        200 => 1u32..9,
+        20 => 0u32..80,
         1 => prop::sample::select([4096, 4097, 9000].as_slice()),
     ];
     (kind, addresses(), bytes).prop_map(|(kind, va, bytes)| Step::Access { kind, va, bytes })
@@ -238,16 +238,16 @@ fn cr4_values() -> impl Strategy<Value = u64> {
 
 const ROOTS: [Option<u64>; 3] = [None, Some(0x5000), Some(0x6000)];
 
+fn guest_entries() -> impl Strategy<Value = Event> {
+    let control = prop::sample::select([0u8, 0, 0, 1, 3, 7].as_slice());
+    (0u16..3, control, 0u64..3, 0usize..3).prop_map(|(asid, tlb_control, table, root)| {
+        let (guest_cr3, nested_root) = (table << 12, ROOTS[root]);
+        Event::GuestEntry { asid, tlb_control, guest_cr3, nested_root }
+    })
+}
+
 fn control_events() -> impl Strategy<Value = Event> {
     let pcid = || 0u16..3;
-    let entry =
-        (0u16..3, prop::sample::select([0u8, 0, 0, 1, 3, 7].as_slice()), 0u64..3, 0usize..3);
-    let entry = entry.prop_map(|(asid, tlb_control, table, root)| Event::GuestEntry {
-        asid,
-        tlb_control,
-        guest_cr3: table << 12,
-        nested_root: ROOTS[root],
-    });
     prop_oneof![
         8 => cr3_values().prop_map(Event::WriteCr3),
         4 => cr4_values().prop_map(Event::WriteCr4),
@@ -261,8 +261,8 @@ fn control_events() -> impl Strategy<Value = Event> {
         1 => Just(Event::InvpcidAllButGlobal),
         1 => (0u64..3).prop_map(|table| Event::TaskSwitch { cr3: table << 12 }),
         3 => (0u16..3).prop_map(Event::Domain),
-        5 => entry,
-        4 => Just(Event::GuestExit),
+        2 => guest_entries(),
+        3 => Just(Event::GuestExit),
         1 => (addresses(), 0u16..3).prop_map(|(va, asid)| Event::Invlpga { va, asid }),
         1 => (0u8..4, 0u16..3, addresses())
             .prop_map(|(kind, vpid, va)| Event::Invvpid { kind, vpid, va }),
@@ -286,6 +286,24 @@ fn pairs() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
+/// The same few accesses again and again.
+fn loops() -> impl Strategy<Value = Vec<Step>> {
+    (prop::collection::vec(accesses(), 1..6), 2usize..5)
+        .prop_map(|(accesses, times)| accesses.repeat(times))
+}
+
+/// A guest that runs for a while.
+fn guests() -> impl Strategy<Value = Vec<Step>> {
+    let within = prop_oneof![
+        3 => accesses(),
+        1 => control_events().prop_map(Step::Control),
+    ];
+    (guest_entries(), prop::collection::vec(within, 0..8)).prop_map(|(entry, within)| {
+        let step = |event| vec![Step::Control(event)];
+        [step(entry), within, step(Event::GuestExit)].concat()
+    })
+}
+
 /// A few steps that belong together, mostly one access.
 fn runs() -> impl Strategy<Value = Vec<Step>> {
     let one = |step: Step| vec![step];
@@ -294,13 +312,15 @@ fn runs() -> impl Strategy<Value = Vec<Step>> {
     let registers = (cr3_values(), cr4_values())
         .prop_map(|(cr3, cr4)| Step::Registers { cr3: cr3 & !(1 << 63), cr4 });
     prop_oneof![
-        80 => accesses().prop_map(one),
+        60 => accesses().prop_map(one),
+        12 => loops(),
         4 => strides(),
         2 => (0u64..4).prop_map(|number| vec![Step::Instruction(0x40_0000 + number * 0x80)]),
         4 => (addresses(), mappings()).prop_map(|(va, mapping)| vec![Step::Remap { va, mapping }]),
-        5 => control_events().prop_map(|event| vec![Step::Control(event)]),
+        6 => control_events().prop_map(|event| vec![Step::Control(event)]),
         2 => pairs(),
-        4 => (0u16..4).prop_map(|cpu| vec![Step::Cpu(cpu)]),
+        1 => guests(),
+        8 => (0u16..4).prop_map(|cpu| vec![Step::Cpu(cpu)]),
         3 => (0..ACTORS.len() as u8).prop_map(|actor| vec![Step::Actor(actor)]),
         2 => device_write.prop_map(one),
         1 => prop_oneof![4 => registers, 1 => Just(Step::FlushCaches)].prop_map(one),
