@@ -5,10 +5,13 @@
 //! reference. Equal keys are equal shapes, so that one look-up finds the shape of an execution.
 
 use super::error::ImportError;
+use super::key::{
+    self, CODE, Context, DATA, FLOW_SHIFT, HEAD, MODIFY, Parts, WITHOUT_FETCH, WRITE,
+};
 use super::report::Counted;
 use crate::trace::{
-    AccessKind, Base, Batch, Block, BlockId, CodeSize, Ending, Event, Flow, Lacks, Shape, ShapeId,
-    Slot, StackEffect, TraceWriter, Translation, TranslationId, WriterOptions,
+    AccessKind, Batch, Block, BlockId, Ending, Event, Flow, Lacks, Shape, ShapeId, StackEffect,
+    TraceWriter, Translation, TranslationId, WriterOptions,
 };
 use rustc_hash::FxHashMap;
 use std::io::{Seek, Write};
@@ -19,50 +22,6 @@ const MAX_REFERENCES: usize = 128;
 const MAX_WITHOUT_FETCH: usize = 2;
 /// A batch is handed to the writer when it has this many executions or events.
 const BATCH: usize = 1 << 13;
-
-/// Words of a key before those of its references: address in two halves, context.
-const HEAD: usize = 3;
-
-/// A word of a key: a data reference.
-const DATA: u32 = 1 << 31;
-/// A data reference: a write.
-const WRITE: u32 = 1 << 30;
-/// A data reference: the write of a modify.
-const MODIFY: u32 = 1 << 29;
-/// A fetch: a word with the number of its code follows.
-const CODE: u32 = 1 << 30;
-
-/// A context: nothing was fetched.
-const WITHOUT_FETCH: u32 = 1 << 8;
-/// A context: how the execution ends.
-const FLOW_SHIFT: u32 = 9;
-
-/// Privilege level and width of code that is being executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Context {
-    pub(crate) privilege: u8,
-    pub(crate) code_size: CodeSize,
-}
-
-impl Default for Context {
-    fn default() -> Self {
-        Context { privilege: 3, code_size: CodeSize::Bits64 }
-    }
-}
-
-impl Context {
-    fn word(self) -> u32 {
-        u32::from(self.privilege) | (self.code_size.bits() / 32) << 2
-    }
-
-    fn from_word(word: u32) -> Self {
-        let code_size = [CodeSize::Bits16, CodeSize::Bits32, CodeSize::Bits64];
-        Context {
-            privilege: (word & 3) as u8,
-            code_size: code_size.get((word >> 2 & 3) as usize).copied().unwrap_or(CodeSize::Bits64),
-        }
-    }
-}
 
 /// Number of an instruction's bytes among all that were seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -303,50 +262,21 @@ impl<W: Write + Seek> Builder<W> {
 
     #[cold]
     fn define(&mut self, flow: Flow) -> ShapeId {
-        let fetched = self.key[HEAD - 1] & WITHOUT_FETCH == 0;
-        let context = self.key[HEAD - 1] & 0xff;
-        let mut block_key = self.key[..HEAD].to_vec();
-        block_key[HEAD - 1] = context;
-        let (mut lengths, mut code, mut slots) = (Vec::new(), Vec::new(), Vec::new());
-        let mut code_known = true;
-        let mut words = self.key[HEAD..].iter();
-        while let Some(&word) = words.next() {
-            if word & DATA == 0 {
-                block_key.push(word);
-                lengths.push(word as u8);
-                match words.as_slice().first().filter(|_| word & CODE != 0) {
-                    Some(&id) => {
-                        block_key.push(id);
-                        words.next();
-                        code.extend_from_slice(&self.codes[id as usize]);
-                    }
-                    None => code_known = false,
-                }
-                continue;
-            }
-            slots.push(Slot {
-                instruction: (lengths.len() - 1) as u16,
-                kind: if word & WRITE != 0 { AccessKind::Write } else { AccessKind::Read },
-                bytes: word as u16,
-                modify: word & MODIFY != 0,
-                base: Base::Own,
-                displacement: 0,
-            });
-        }
+        let Parts { block_key, lengths, code, slots, fetched, context } =
+            key::parts(&self.key, &self.codes);
         let instructions = lengths.len() as u16;
         let new = &mut self.batch.new;
-        let numbered = BlockId(self.blocks.len() as u32);
+        let next = BlockId(self.blocks.len() as u32);
         let block = *self.blocks.entry(block_key.into()).or_insert_with_key(|key| {
-            let context = Context::from_word(context);
             new.blocks.push(Block {
-                address: u64::from(key[0]) | u64::from(key[1]) << 32,
+                address: key::address(key),
                 code_size: context.code_size,
                 privilege: context.privilege,
                 space: None,
                 lengths: lengths.into(),
-                code: if code_known { code.into() } else { Box::default() },
+                code: code.into(),
             });
-            numbered
+            next
         });
         new.shapes.push(Shape {
             block,

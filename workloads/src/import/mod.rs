@@ -31,6 +31,7 @@ mod din;
 mod drmemtrace;
 mod error;
 mod input;
+mod key;
 mod lackey;
 mod lines;
 mod lz4_end;

@@ -233,3 +233,20 @@ fn a_stream_of_events_alone_is_cut_into_chunks_and_batches_too() {
     }
     assert!(writer.bytes() > 100, "nothing was written before the end");
 }
+
+#[test]
+fn a_stream_that_completes_no_instruction_is_cut_into_chunks_too() {
+    let options = WriterOptions { chunk_instructions: 100, ..WriterOptions::default() };
+    let mut writer = TraceWriter::create(Vec::new(), options).unwrap();
+    let mut batch = sound();
+    batch.new.shapes[0] = Shape { completed: 0, interrupted: true, ..shape() };
+    batch.new.shapes[0].slots[1].instruction = 0;
+    batch.shapes = vec![ShapeId(0); 1000];
+    batch.addresses = (0..2000).collect();
+    writer.write(&mut batch).unwrap();
+    let (trace, ending) = writer.finish().unwrap();
+    assert_eq!((ending.totals.instructions, ending.totals.executions), (0, 1000));
+    let mut reader = strata_workloads::trace::TraceReader::new(&trace[..]).unwrap();
+    while reader.read(&mut batch).unwrap() {}
+    assert_eq!(reader.chunks(), 5);
+}
