@@ -131,7 +131,7 @@ impl Registers {
         match event {
             Event::WriteCr0(value) => falls(self.cr0, value, PG) && self.pcide(),
             Event::WriteCr3(value) => bit(value, 63) && !self.pcide(),
-            Event::WriteCr4(value) => rises(self.cr4, value, PCIDE) && self.cr3 % 4096 != 0,
+            Event::WriteCr4(value) => rises(self.cr4, value, PCIDE) && self.cr3 & 0xfff != 0,
             Event::InvpcidAddress { va, pcid } => {
                 !self.is_canonical(va) || (pcid != 0 && !self.pcide())
             }

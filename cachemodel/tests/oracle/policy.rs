@@ -112,7 +112,7 @@ impl Policy {
             Replacement::Fifo => earliest(candidates, &self.sets[set].filled),
             Replacement::Random => {
                 let upper = self.next_random() >> 32;
-                candidates[(upper * candidates.len() as u64 >> 32) as usize]
+                candidates[((upper * candidates.len() as u64) >> 32) as usize]
             }
             Replacement::TreePlru => self.follow_tree(set, candidates),
             _ => self.most_distant(set, candidates),

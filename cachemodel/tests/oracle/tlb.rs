@@ -101,23 +101,23 @@ impl Tlb {
         global: bool,
     ) -> Found {
         let kept = self.kept_size(mapping.size());
-        let mut best: Option<((bool, bool, PageSize, bool), usize, usize, usize, Entry)> = None;
+        let rank = |entry: &Entry| {
+            let agrees = entry.size == kept && entry.tags.global == global;
+            (!agrees, entry.size != kept, entry.size, !entry.tags.global)
+        };
+        let mut found = None;
         for (array, Array { sets, .. }) in self.arrays.iter().enumerate() {
             for (set, ways) in sets.iter().enumerate() {
                 for (way, entry) in ways.iter().enumerate() {
-                    let Some(entry) = entry else { continue };
-                    if !entry.covers(va) || !may_use(entry) {
-                        continue;
-                    }
-                    let agrees = entry.size == kept && entry.tags.global == global;
-                    let rank = (!agrees, entry.size != kept, entry.size, !entry.tags.global);
-                    if best.is_none_or(|(least, ..)| rank < least) {
-                        best = Some((rank, array, set, way, *entry));
+                    let Some(entry) = *entry else { continue };
+                    let better = found.is_none_or(|(_, other)| rank(&entry) < rank(&other));
+                    if entry.covers(va) && may_use(&entry) && better {
+                        found = Some(((array, set, way), entry));
                     }
                 }
             }
         }
-        let Some((_, array, set, way, entry)) = best else { return Found::Nothing };
+        let Some(((array, set, way), entry)) = found else { return Found::Nothing };
         self.arrays[array].policy.hit(set, way);
         if entry.frame_of(va) == mapping.frame() { Found::Right } else { Found::Stale(entry) }
     }
