@@ -4,14 +4,16 @@
 
 mod cache;
 mod classifier;
-pub(crate) mod policy;
+mod policy;
 mod recency_sets;
 mod stride_table;
 #[cfg(test)]
 mod tests;
 mod way_sets;
 
-pub(crate) use cache::{Cache, Fill, Line, Removed, Touched, Victim};
+pub(crate) use cache::{Cache, Fill, Line, Removed};
+#[cfg(test)]
+use cache::{Touched, Victim};
 pub(crate) use classifier::CacheClassifier;
 pub use classifier::{Actor, MissClass};
 pub(crate) use stride_table::StrideTable;

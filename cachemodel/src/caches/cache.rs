@@ -147,7 +147,7 @@ impl Cache {
     }
 
     /// The set that `line` belongs to.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn set_of(&self, line: Line) -> usize {
         match &self.ways {
             None => self.recency.set_of(line.physical),

@@ -42,7 +42,7 @@ impl RecencySets {
         &self.places
     }
 
-    #[inline]
+    #[cfg(test)]
     pub(super) fn set_of(&self, physical: u64) -> usize {
         self.index.of(physical)
     }
