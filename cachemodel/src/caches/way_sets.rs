@@ -120,6 +120,8 @@ impl WaySets {
         debug_assert!(self.find(line).is_none(), "filled twice");
         let candidates = ways.map_or(Candidates::All, |mask| Candidates::Only(mask.0));
         let set = self.set_of(line);
+        let residue = line.physical % self.synonym_stride as u64;
+        debug_assert!(set as u64 % self.synonym_stride as u64 == residue, "not of one page offset");
         let start = set * self.ways;
         let free = (0..self.ways)
             .find(|&way| self.places[start + way] == EMPTY && candidates.contains(way));
