@@ -4,15 +4,15 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use strata_cachemodel::{Hierarchy, Mapping, preset};
+use strata_cachemodel::{Hierarchy, Identity, preset};
 
 #[path = "../tests/ref64/mod.rs"]
 mod ref64;
 
 fn replay(criterion: &mut Criterion) {
-    let references = ref64::read(ref64::FIRST_MILLION);
+    let words = ref64::words(ref64::FIRST_MILLION);
     let mut group = criterion.benchmark_group("replay");
-    group.throughput(Throughput::Elements(references.len() as u64));
+    group.throughput(Throughput::Elements(words.len() as u64));
     for (name, semantics) in [
         ("vee07", "per-reference"),
         ("peer", "split-demand-only"),
@@ -26,18 +26,8 @@ fn replay(criterion: &mut Criterion) {
             bencher.iter_batched_ref(
                 || Hierarchy::new(machine),
                 |hierarchy| {
-                    for reference in &references {
-                        let va = reference.address;
-                        let next = Mapping::identity(va + 4096);
-                        let first = Mapping::identity(va);
-                        black_box(hierarchy.access(
-                            reference.kind,
-                            va,
-                            reference.bytes,
-                            first,
-                            Some(next),
-                        ));
-                    }
+                    hierarchy.run(words.iter().map(|word| ref64::reference(*word)), &mut Identity);
+                    black_box(hierarchy.counts());
                 },
                 criterion::BatchSize::LargeInput,
             );

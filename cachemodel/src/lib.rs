@@ -28,46 +28,43 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
-mod cache;
-#[allow(dead_code, unused_imports, reason = "the hierarchy does not use it yet")]
 mod caches;
 mod counters;
 mod counts;
 mod error;
 mod geometry;
 mod hierarchy;
-mod invalidation;
 mod machine;
+mod memory;
 mod outcome;
 mod page;
 pub mod preset;
 mod semantics;
 mod size;
 mod span;
-mod tlb;
-#[allow(dead_code, unreachable_pub, reason = "the hierarchy does not use it yet")]
 mod translation;
 mod translator;
 
-pub use cache::{Cache, CacheLookup, LineAddr};
 pub use caches::{Actor, MissClass};
 pub use counts::{
-    Counts, DataCounts, DeviceCounts, DmaCounts, FlushCounts, References, Tally, TlbCounts,
-    UnifiedCounts,
+    Counts, DeviceCounts, LevelCounts, References, StlbCounts, Tally, TlbCounts, WalkCounts,
 };
 pub use error::{BrokenLaw, Error};
 pub use geometry::{CacheGeometry, TlbGeometry, Ways};
-pub use hierarchy::{Hierarchy, RefKind};
-pub use invalidation::{ControlEvent, ControlRegisters, Flush};
+pub use hierarchy::{
+    Code, Hierarchy, Operand, RefKind, Reference, Run, TlbClassCounts, TlbClasses,
+};
 pub use machine::{
     AddressKind, CacheSpec, CostModel, EventDelivery, Inclusion, Level, Machine, Prefetcher,
     Replacement, Sharing, TagScheme, TlbArraySpec, TlbSpec, Vendor, WalkMemory, WalkSpec, WayMask,
     WhatIf, WritePolicy,
 };
+pub use memory::{CacheClasses, ClassCounts, LevelClasses};
 pub use outcome::Outcome;
 pub use page::{Mapping, PageSize, PhysAddr};
 pub use semantics::Semantics;
 pub use size::ByteSize;
-pub use tlb::{Tlb, TlbLookup};
-pub use translation::{Broadcast, FlushCause, TlbMissClass};
+pub use translation::{
+    Broadcast, ControlEvent, ControlRegisters, FlushCause, FlushCounts, TlbMissClass,
+};
 pub use translator::{Identity, NestedWalk, PageWalk, TableWalk, Translator};

@@ -1,122 +1,62 @@
 //! What one reference did.
 
-use std::fmt;
-
-/// Accesses and misses of one reference, in one word.
+/// Accesses and misses of one reference.
 ///
-/// Under semantics that count references there is one access of L1 and of the TLB, or none;
-/// under those that split, one for each line and page touched. L2 accesses equal L1 misses.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Outcome(u64);
-
-const L1_ACCESSES: u32 = 0;
-const L1_MISSES: u32 = 12;
-const L2_MISSES: u32 = 24;
-const TLB_ACCESSES: u32 = 36;
-const TLB_MISSES: u32 = 40;
-const STALE_HITS: u32 = 44;
-const DEVICE: u32 = 48;
-
-/// Largest count of lines: two pages of lines of the smallest size are 1024.
-const LINES: u64 = 0xfff;
-const PAGES: u64 = 0xf;
+/// Under semantics that count references there is at most one access of each structure; under
+/// those that split, one for each line and page touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// Demand accesses of each level of cache, level 1 first.
+    pub accesses: [u16; 3],
+    /// Those that missed.
+    pub misses: [u16; 3],
+    /// Accesses of the first-level TLB of its kind.
+    pub tlb_accesses: u16,
+    /// Those that missed.
+    pub tlb_misses: u16,
+    /// Accesses of the second-level TLB.
+    pub stlb_accesses: u16,
+    /// Those that missed.
+    pub stlb_misses: u16,
+    /// Hits on an entry with another frame than the stream's.
+    pub stale_hits: u16,
+    /// Page walks.
+    pub walks: u16,
+    /// Accesses of each level of cache by page walks.
+    pub walk_accesses: [u16; 3],
+    /// Those that missed.
+    pub walk_misses: [u16; 3],
+    /// Whether it went to a device, and so to no cache.
+    pub device: bool,
+}
 
 impl Outcome {
     /// Nothing was accessed.
-    pub const NONE: Self = Self(0);
-    /// One access of L1 and one of the TLB, both hits: by far the most frequent.
-    pub const HIT: Self = Self(1 << L1_ACCESSES | 1 << TLB_ACCESSES);
+    pub const NONE: Self = Self {
+        accesses: [0; 3],
+        misses: [0; 3],
+        tlb_accesses: 0,
+        tlb_misses: 0,
+        stlb_accesses: 0,
+        stlb_misses: 0,
+        stale_hits: 0,
+        walks: 0,
+        walk_accesses: [0; 3],
+        walk_misses: [0; 3],
+        device: false,
+    };
 
-    const NO_TROUBLE: u64 = LINES << L1_ACCESSES | PAGES << TLB_ACCESSES;
+    /// One access of level 1 and one of the TLB, both hits: by far the most frequent.
+    pub const HIT: Self = Self { accesses: [1, 0, 0], tlb_accesses: 1, ..Self::NONE };
 
-    /// Whether everything accessed was a hit on the right translation, in a cache.
+    /// Whether everything accessed was a hit on the right translation, in the first level.
     #[inline]
     #[must_use]
-    pub const fn is_all_hits(self) -> bool {
-        self.0 & !Self::NO_TROUBLE == 0
-    }
-
-    /// Accesses of the first-level cache of its kind.
-    #[inline]
-    #[must_use]
-    pub const fn l1_accesses(self) -> u64 {
-        self.0 >> L1_ACCESSES & LINES
-    }
-
-    /// Misses of it, and so accesses of L2.
-    #[inline]
-    #[must_use]
-    pub const fn l1_misses(self) -> u64 {
-        self.0 >> L1_MISSES & LINES
-    }
-
-    /// Misses of L2.
-    #[inline]
-    #[must_use]
-    pub const fn l2_misses(self) -> u64 {
-        self.0 >> L2_MISSES & LINES
-    }
-
-    /// Accesses of the TLB of its kind.
-    #[inline]
-    #[must_use]
-    pub const fn tlb_accesses(self) -> u64 {
-        self.0 >> TLB_ACCESSES & PAGES
-    }
-
-    /// Misses of it.
-    #[inline]
-    #[must_use]
-    pub const fn tlb_misses(self) -> u64 {
-        self.0 >> TLB_MISSES & PAGES
-    }
-
-    /// Hits on an entry with another frame than the stream's.
-    #[inline]
-    #[must_use]
-    pub const fn stale_hits(self) -> u64 {
-        self.0 >> STALE_HITS & PAGES
-    }
-
-    /// Whether it went to a device, and so to no cache.
-    #[inline]
-    #[must_use]
-    pub const fn is_device(self) -> bool {
-        self.0 >> DEVICE & 1 != 0
-    }
-
-    #[inline]
-    pub(crate) fn add_l1(&mut self, missed: bool) {
-        self.0 += 1 << L1_ACCESSES | u64::from(missed) << L1_MISSES;
-    }
-
-    #[inline]
-    pub(crate) fn add_l2_miss(&mut self, missed: bool) {
-        self.0 += u64::from(missed) << L2_MISSES;
-    }
-
-    #[inline]
-    pub(crate) fn add_tlb(&mut self, missed: bool, stale: bool) {
-        self.0 +=
-            1 << TLB_ACCESSES | u64::from(missed) << TLB_MISSES | u64::from(stale) << STALE_HITS;
-    }
-
-    #[inline]
-    pub(crate) fn mark_device(&mut self) {
-        self.0 |= 1 << DEVICE;
-    }
-}
-
-impl fmt::Debug for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outcome")
-            .field("l1_accesses", &self.l1_accesses())
-            .field("l1_misses", &self.l1_misses())
-            .field("l2_misses", &self.l2_misses())
-            .field("tlb_accesses", &self.tlb_accesses())
-            .field("tlb_misses", &self.tlb_misses())
-            .field("stale_hits", &self.stale_hits())
-            .field("is_device", &self.is_device())
-            .finish()
+    pub fn is_all_hits(&self) -> bool {
+        !self.device
+            && self.stale_hits == 0
+            && self.tlb_misses == 0
+            && self.misses[0] == 0
+            && self.accesses[1] == 0
     }
 }

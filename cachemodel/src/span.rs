@@ -1,5 +1,6 @@
 //! References cut at page borders.
 
+use crate::memory::Place;
 use crate::page::{Mapping, PhysAddr};
 
 pub(crate) const PAGE_BYTES: u64 = 4096;
@@ -14,11 +15,15 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// Addresses in the lines that it touches, one for each, in order.
-    pub(crate) fn lines(self, line_shift: u32) -> impl Iterator<Item = PhysAddr> {
+    /// The starts of the lines that it touches, in order.
+    pub(crate) fn places(self, line_shift: u32) -> impl Iterator<Item = Place> {
         let first = self.mapping.physical(self.va).0;
         let last = first + (self.bytes - 1);
-        (first >> line_shift..=last >> line_shift).map(move |line| PhysAddr(line << line_shift))
+        let page = self.va & !(PAGE_BYTES - 1);
+        (first >> line_shift..=last >> line_shift).map(move |line| {
+            let physical = line << line_shift;
+            Place { physical: PhysAddr(physical), va: page | physical % PAGE_BYTES }
+        })
     }
 
     pub(crate) fn is_in_large_page_of(self, other: Self) -> bool {

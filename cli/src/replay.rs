@@ -32,7 +32,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "N", value_parser = quantity::rows)]
     top: Option<RowLimit>,
     /// What rows are sorted by, the largest first
-    #[arg(long, value_name = "KEY", default_value = "instructions", value_parser = names(SortKey::ALL.map(SortKey::name)).try_map(|name| name.parse::<SortKey>()))]
+    #[arg(long, value_name = "KEY", default_value = "instructions", value_parser = PossibleValuesParser::new(SortKey::all().into_iter().map(SortKey::name)).try_map(|name| name.parse::<SortKey>()))]
     sort: SortKey,
     /// Show this layer only (hypervisor, dom0-kernel, dom1-user, idle, …); may be repeated
     #[arg(long, value_name = "LAYER")]

@@ -34,7 +34,7 @@ type Metric = (&'static str, fn(&Counters) -> u64);
 
 const METRICS: [Metric; 6] = [
     ("instructions", |c| c.instructions),
-    ("L1I misses", |c| c.l1i.misses),
+    ("L1I misses", |c| c.l1i().misses),
     ("L1D misses", |c| c.l1d().misses),
     ("L2 misses", |c| c.l2().misses),
     ("ITLB misses", |c| c.itlb.misses),

@@ -24,6 +24,7 @@ impl ProfileReport {
         let header = header().into_iter().chain(ORIGIN.map(str::to_owned));
         writer.write_record(header).map_err(failed)?;
         let total = table.total.instructions;
+        let machine = &self.profile.machine;
         for group in &table.rows {
             let module = group.module.clone().unwrap_or_default();
             let function = match (&group.function, table.selection.by) {
@@ -33,12 +34,12 @@ impl ProfileReport {
             };
             let address = group.address.map(|address| format!("{address:#x}")).unwrap_or_default();
             let names = [group.layer.to_string(), module, function, address];
-            let fields = names.into_iter().chain(numbers(&group.counters, total));
+            let fields = names.into_iter().chain(numbers(&group.counters, total, machine));
             writer.write_record(fields.chain(origin.clone())).map_err(failed)?;
         }
         if let Some(others) = &table.others {
             let names = [format!("(others: {})", others.rows), "".into(), "".into(), "".into()];
-            let fields = names.into_iter().chain(numbers(&others.counters, total));
+            let fields = names.into_iter().chain(numbers(&others.counters, total, machine));
             writer.write_record(fields.chain(origin)).map_err(failed)?;
         }
         let bytes = writer.into_inner().map_err(failed)?;
@@ -103,6 +104,13 @@ fn header() -> Vec<String> {
         "l2_inst_misses",
         "l2_read_misses",
         "l2_write_misses",
+        "l3_inst_misses",
+        "l3_read_misses",
+        "l3_write_misses",
+        "page_walks",
+        "walk_accesses",
+        "walk_memory_accesses",
+        "estimated_cycles",
         "device_accesses",
         "stale_hits",
     ];
@@ -110,7 +118,8 @@ fn header() -> Vec<String> {
     names
 }
 
-fn numbers(counters: &Counters, total: u64) -> Vec<String> {
+fn numbers(counters: &Counters, total: u64, machine: &Machine) -> Vec<String> {
+    let present = Structure::of(machine);
     let float = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
     let mut fields = vec![
         counters.instructions.to_string(),
@@ -118,40 +127,62 @@ fn numbers(counters: &Counters, total: u64) -> Vec<String> {
         counters.rep_iterations.to_string(),
     ];
     for structure in Structure::ALL {
+        if !present.contains(&structure) {
+            fields.extend(std::iter::repeat_n(String::new(), 4));
+            continue;
+        }
         let tally = structure.tally(counters);
         fields.extend([tally.accesses, tally.hits(), tally.misses].map(|n| n.to_string()));
         fields.push(float(counters.per_thousand(tally.misses)));
     }
-    let details = [
-        counters.l1d_reads.accesses,
-        counters.l1d_writes.accesses,
-        counters.l1d_reads.misses,
-        counters.l1d_writes.misses,
-        counters.l2_instructions.misses,
-        counters.l2_reads.misses,
-        counters.l2_writes.misses,
-        counters.device,
-        counters.stale,
-    ];
-    fields.extend(details.map(|number| number.to_string()));
+    let [l1, l2, l3] = &counters.levels;
+    let of = |structure, number: u64| {
+        if present.contains(&structure) { number.to_string() } else { String::new() }
+    };
+    fields.extend([
+        of(Structure::L1d, l1.reads.accesses),
+        of(Structure::L1d, l1.writes.accesses),
+        of(Structure::L1d, l1.reads.misses),
+        of(Structure::L1d, l1.writes.misses),
+        of(Structure::L2, l2.instructions.misses),
+        of(Structure::L2, l2.reads.misses),
+        of(Structure::L2, l2.writes.misses),
+        of(Structure::L3, l3.instructions.misses),
+        of(Structure::L3, l3.reads.misses),
+        of(Structure::L3, l3.writes.misses),
+        counters.walks.to_string(),
+        counters.walk_accesses().to_string(),
+        counters.walk_memory_accesses(machine.levels().len()).to_string(),
+        float(counters.cycles(machine)),
+        counters.device.to_string(),
+        counters.stale.to_string(),
+    ]);
     fields
 }
 
 /// All parameters of a machine as they would be set: `l1i.size=32KiB l1i.ways=8 …`.
 fn parameters(machine: &Machine) -> String {
     let mut out = Vec::new();
-    if let Ok(serde_json::Value::Object(sections)) = serde_json::to_value(machine) {
-        for (section, value) in sections {
-            if let serde_json::Value::Object(values) = value {
-                out.extend(values.iter().map(|(key, value)| {
-                    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                    format!("{section}.{key}={text}")
-                }));
+    if let Ok(serde_json::Value::Object(values)) = serde_json::to_value(machine) {
+        for (key, value) in values {
+            if !matches!(key.as_str(), "name" | "description") {
+                assignments(&key, &value, &mut out);
             }
         }
     }
-    out.push(format!("tags={}", machine.tags()));
     out.join(" ")
+}
+
+fn assignments(key: &str, value: &serde_json::Value, out: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(inside) => {
+            for (name, value) in inside {
+                assignments(&format!("{key}.{name}"), value, out);
+            }
+        }
+        serde_json::Value::String(text) => out.push(format!("{key}={text}")),
+        other => out.push(format!("{key}={other}")),
+    }
 }
 
 fn failed(error: impl ToString) -> Error {
@@ -165,7 +196,10 @@ mod tests {
     #[test]
     fn every_number_has_its_column() {
         let counters = Counters { instructions: 3, ..Counters::default() };
-        assert_eq!(header().len(), 4 + numbers(&counters, 9).len());
+        assert_eq!(
+            header().len(),
+            4 + numbers(&counters, 9, &Machine::load("vee07").unwrap()).len()
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::profile_table::{Group, Named};
 use crate::provenance::Symbols;
 use crate::selection::{By, Selection};
 use serde::Serialize;
-use strata_cachemodel::Machine;
+use strata_cachemodel::{LevelCounts, Machine};
 use strata_sim::{Counters, Tally};
 use strata_symbols::Layer;
 
@@ -89,9 +89,24 @@ struct NamedLayer {
 struct Structures {
     l1i: Accesses,
     l1d: DataAccesses,
-    l2: UnifiedAccesses,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    l2: Option<UnifiedAccesses>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    l3: Option<UnifiedAccesses>,
     itlb: Accesses,
     dtlb: Accesses,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stlb: Option<Accesses>,
+    page_walks: Walks,
+    /// By the machine's cost model, which adds what processors overlap; null without one.
+    estimated_cycles: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Walks {
+    walks: u64,
+    accesses: u64,
+    memory_accesses: u64,
 }
 
 #[derive(Serialize)]
@@ -120,8 +135,26 @@ struct UnifiedAccesses {
     read_misses: u64,
     write_misses: u64,
     /// Known of the whole only: a line is written back long after the function that dirtied it.
-    writebacks: Option<u64>,
-    memory_writebacks: Option<u64>,
+    #[serde(flatten)]
+    traffic: Option<Traffic>,
+}
+
+/// What went on at a level besides demand accesses.
+#[derive(Serialize)]
+struct Traffic {
+    writebacks: u64,
+    writeback_misses: u64,
+    memory_writebacks: u64,
+    victims: u64,
+    back_invalidations: u64,
+    device_invalidations: u64,
+    invalidations: u64,
+    interventions: u64,
+    prefetches: u64,
+    prefetch_misses: u64,
+    useful_prefetches: u64,
+    walk_accesses: u64,
+    walk_misses: u64,
 }
 
 #[derive(Serialize)]
@@ -162,10 +195,8 @@ impl ProfileReport {
         let (profile, provenance) = (&self.profile, &self.provenance);
         let (machine, counts) = (&profile.machine, &profile.counts);
         let (total, flushes) = (&profile.total, &counts.flushes);
-        let mut structures = Structures::new(total);
-        structures.l2.writebacks = Some(counts.l2.writebacks);
-        structures.l2.memory_writebacks = Some(counts.l2.memory_writebacks);
-        let dma = &counts.dma;
+        let structures = Structures::of_machine(total, machine, counts);
+        let lines_dropped = counts.levels().iter().map(|level| level.device_invalidations).sum();
         let document = Document {
             schema: SCHEMA,
             strata: env!("CARGO_PKG_VERSION"),
@@ -182,7 +213,7 @@ impl ProfileReport {
             dma: Dma {
                 recorded: profile.remarks.dma_transfers > 0,
                 transfers: profile.remarks.dma_transfers,
-                lines_dropped: dma.l1i_lines + dma.l1d_lines + dma.l2_lines,
+                lines_dropped,
             },
             symbols: match &provenance.symbols {
                 Symbols::Used { complaints } => SymbolsUsed { used: true, complaints },
@@ -208,10 +239,14 @@ impl ProfileReport {
             grouped_by: table.selection.by.name(),
             sorted_by: table.selection.sort.name(),
             layers: &table.selection.layers,
-            by: table.rows.iter().map(|g| Entry::new(g, table.selection.by, total)).collect(),
+            by: table
+                .rows
+                .iter()
+                .map(|g| Entry::new(g, table.selection.by, total, machine))
+                .collect(),
             others: table.others.as_ref().map(|others| OtherRows {
                 rows: others.rows,
-                counts: Counts::new(&others.counters, total),
+                counts: Counts::new(&others.counters, total, machine),
             }),
         };
         to_pretty(&document)
@@ -248,38 +283,81 @@ impl Accesses {
     }
 }
 
+impl Traffic {
+    fn new(level: &LevelCounts, is_last: bool) -> Self {
+        Traffic {
+            writebacks: level.writebacks,
+            writeback_misses: level.writeback_misses,
+            memory_writebacks: if is_last { level.written_on } else { 0 },
+            victims: level.victims,
+            back_invalidations: level.back_invalidations,
+            device_invalidations: level.device_invalidations,
+            invalidations: level.invalidations,
+            interventions: level.interventions,
+            prefetches: level.prefetches.accesses,
+            prefetch_misses: level.prefetches.misses,
+            useful_prefetches: level.useful_prefetches,
+            walk_accesses: level.walks.accesses,
+            walk_misses: level.walks.misses,
+        }
+    }
+}
+
 impl Structures {
-    fn new(counters: &Counters) -> Self {
+    /// Of the whole machine.
+    fn of_machine(total: &Counters, machine: &Machine, counts: &strata_cachemodel::Counts) -> Self {
+        let mut structures = Structures::new(total, machine);
+        let depth = machine.levels().len();
+        let traffic = |index: usize| Some(Traffic::new(counts.levels()[index], index + 1 == depth));
+        structures.l2.iter_mut().for_each(|l2| l2.traffic = traffic(1));
+        structures.l3.iter_mut().for_each(|l3| l3.traffic = traffic(2));
+        structures
+    }
+
+    fn new(counters: &Counters, machine: &Machine) -> Self {
+        let [l1, ..] = &counters.levels;
+        let lower = |index: usize| {
+            machine.levels().get(index)?;
+            let level = &counters.levels[index];
+            Some(UnifiedAccesses {
+                all: Accesses::new(level.all(), counters),
+                inst_misses: level.instructions.misses,
+                read_misses: level.reads.misses,
+                write_misses: level.writes.misses,
+                traffic: None,
+            })
+        };
         Structures {
-            l1i: Accesses::new(counters.l1i, counters),
+            l1i: Accesses::new(counters.l1i(), counters),
             l1d: DataAccesses {
                 all: Accesses::new(counters.l1d(), counters),
-                reads: counters.l1d_reads.accesses,
-                writes: counters.l1d_writes.accesses,
-                read_misses: counters.l1d_reads.misses,
-                write_misses: counters.l1d_writes.misses,
+                reads: l1.reads.accesses,
+                writes: l1.writes.accesses,
+                read_misses: l1.reads.misses,
+                write_misses: l1.writes.misses,
             },
-            l2: UnifiedAccesses {
-                all: Accesses::new(counters.l2(), counters),
-                inst_misses: counters.l2_instructions.misses,
-                read_misses: counters.l2_reads.misses,
-                write_misses: counters.l2_writes.misses,
-                writebacks: None,
-                memory_writebacks: None,
-            },
+            l2: lower(1),
+            l3: lower(2),
             itlb: Accesses::new(counters.itlb, counters),
             dtlb: Accesses::new(counters.dtlb, counters),
+            stlb: machine.stlb().map(|_| Accesses::new(counters.stlb, counters)),
+            page_walks: Walks {
+                walks: counters.walks,
+                accesses: counters.walk_accesses(),
+                memory_accesses: counters.walk_memory_accesses(machine.levels().len()),
+            },
+            estimated_cycles: counters.cycles(machine),
         }
     }
 }
 
 impl Counts {
-    fn new(counters: &Counters, total: &Counters) -> Self {
+    fn new(counters: &Counters, total: &Counters, machine: &Machine) -> Self {
         Counts {
             instructions: counters.instructions,
             share_percent: share_percent(counters.instructions, total.instructions),
             rep_iterations: counters.rep_iterations,
-            structures: Structures::new(counters),
+            structures: Structures::new(counters, machine),
             device_accesses: counters.device,
             stale_hits: counters.stale,
         }
@@ -287,14 +365,14 @@ impl Counts {
 }
 
 impl<'a> Entry<'a> {
-    fn new(group: &'a Group, by: By, total: &Counters) -> Self {
+    fn new(group: &'a Group, by: By, total: &Counters, machine: &Machine) -> Self {
         let unknown = (by == By::Function).then_some("unknown");
         Entry {
             layer: group.layer,
             module: group.module.as_deref(),
             function: group.function.as_deref().or(unknown),
             address: group.address.map(|address| format!("{address:#x}")),
-            counts: Counts::new(&group.counters, total),
+            counts: Counts::new(&group.counters, total, machine),
         }
     }
 }

@@ -47,11 +47,17 @@ impl ProfileReport {
         match self.profile.remarks.dma_transfers {
             0 => "DMA by devices: not modelled (the trace tells of none)".to_owned(),
             transfers => {
-                let lines = &self.profile.counts.dma;
+                let dropped: u64 = self
+                    .profile
+                    .counts
+                    .levels()
+                    .map(|level| level.device_invalidations)
+                    .iter()
+                    .sum();
                 format!(
                     "DMA by devices: recorded ({}; {} dropped from caches)",
                     counted(transfers, "transfer"),
-                    counted(lines.l1i_lines + lines.l1d_lines + lines.l2_lines, "line"),
+                    counted(dropped, "line"),
                 )
             }
         }
@@ -104,10 +110,7 @@ impl ProfileReport {
             "look-ups of pages without a translation in the trace, taken as physical addresses",
         );
         count(remarks.gaps, "gaps in the trace: what ran in them is not counted");
-        count(
-            remarks.guest_switches,
-            "VMRUN and #VMEXIT, each taken as a flush of all translations",
-        );
+        count(remarks.guest_switches, "VMRUN and #VMEXIT");
         count(
             self.profile.counts.references.clipped,
             "references beyond the page that they begin in and the next, of which the rest is left out",

@@ -3,6 +3,7 @@
 use crate::selection::{By, Selection};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use strata_cachemodel::Machine;
 use strata_sim::{Counters, Profile, Row};
 use strata_symbols::Layer;
 
@@ -56,6 +57,8 @@ pub struct ProfileTable {
     pub selected: Counters,
     /// Sum over everything.
     pub total: Counters,
+    /// What was modelled.
+    pub machine: Machine,
 }
 
 /// What rows are merged by.
@@ -93,7 +96,10 @@ impl ProfileTable {
             .collect();
         // Stable: what compares equal stays in the order of layer, module and name.
         rows.sort_by(|a, b| {
-            selection.sort.compare(&a.counters, &b.counters).then_with(|| by_size(a, b))
+            selection
+                .sort
+                .compare(&a.counters, &b.counters, &profile.machine)
+                .then_with(|| by_size(a, b))
         });
         let others = selection.top.filter(|&top| top < rows.len()).map(|top| {
             let mut others = Others::default();
@@ -103,7 +109,14 @@ impl ProfileTable {
             }
             others
         });
-        ProfileTable { selection, rows, others, selected, total: profile.total }
+        ProfileTable {
+            selection,
+            rows,
+            others,
+            selected,
+            total: profile.total,
+            machine: profile.machine.clone(),
+        }
     }
 }
 

@@ -158,7 +158,7 @@ impl ProfileTable {
         let mut top: Vec<String> = vec![String::new(); names.len() + 2];
         let mut bottom: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         bottom.extend(["instructions".to_owned(), "share %".to_owned()]);
-        for structure in Structure::ALL {
+        for structure in Structure::of(&self.machine) {
             for (i, figure) in figures.iter().enumerate() {
                 top.push(if i == 0 { structure.label().to_owned() } else { String::new() });
                 bottom.push(figure.heading().to_owned());
@@ -189,7 +189,7 @@ impl ProfileTable {
         let mut cells = names;
         cells.push(grouped(counters.instructions));
         cells.push(percent(counters.instructions, self.total.instructions));
-        for structure in Structure::ALL {
+        for structure in Structure::of(&self.machine) {
             cells.extend(figures.iter().map(|figure| figure.text(structure, counters)));
         }
         cells

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::structure::Structure;
 use std::cmp::Ordering;
 use std::str::FromStr;
+use strata_cachemodel::Machine;
 use strata_sim::Counters;
 use strata_symbols::Layer;
 
@@ -47,6 +48,8 @@ pub enum SortKey {
     /// Instructions.
     #[default]
     Instructions,
+    /// Estimated cycles; instructions where the machine has no costs.
+    Cycles,
     /// Misses of a structure.
     Misses(Structure),
     /// Misses of a structure for each thousand instructions.
@@ -55,44 +58,33 @@ pub enum SortKey {
 
 impl SortKey {
     /// All keys.
-    pub const ALL: [SortKey; 11] = [
-        SortKey::Instructions,
-        SortKey::Misses(Structure::L1i),
-        SortKey::Misses(Structure::L1d),
-        SortKey::Misses(Structure::L2),
-        SortKey::Misses(Structure::Itlb),
-        SortKey::Misses(Structure::Dtlb),
-        SortKey::Mpki(Structure::L1i),
-        SortKey::Mpki(Structure::L1d),
-        SortKey::Mpki(Structure::L2),
-        SortKey::Mpki(Structure::Itlb),
-        SortKey::Mpki(Structure::Dtlb),
-    ];
+    pub fn all() -> Vec<SortKey> {
+        let misses = Structure::ALL.map(SortKey::Misses);
+        let rates = Structure::ALL.map(SortKey::Mpki);
+        [SortKey::Instructions, SortKey::Cycles].into_iter().chain(misses).chain(rates).collect()
+    }
 
     /// Its name on the command line and in JSON.
     pub fn name(self) -> &'static str {
         match self {
             SortKey::Instructions => "instructions",
-            SortKey::Misses(Structure::L1i) => "l1i-misses",
-            SortKey::Misses(Structure::L1d) => "l1d-misses",
-            SortKey::Misses(Structure::L2) => "l2-misses",
-            SortKey::Misses(Structure::Itlb) => "itlb-misses",
-            SortKey::Misses(Structure::Dtlb) => "dtlb-misses",
-            SortKey::Mpki(Structure::L1i) => "l1i-mpki",
-            SortKey::Mpki(Structure::L1d) => "l1d-mpki",
-            SortKey::Mpki(Structure::L2) => "l2-mpki",
-            SortKey::Mpki(Structure::Itlb) => "itlb-mpki",
-            SortKey::Mpki(Structure::Dtlb) => "dtlb-mpki",
+            SortKey::Cycles => "cycles",
+            SortKey::Misses(structure) => structure.miss_keys().0,
+            SortKey::Mpki(structure) => structure.miss_keys().1,
         }
     }
 
     /// Orders the larger first.
-    pub(crate) fn compare(self, a: &Counters, b: &Counters) -> Ordering {
+    pub(crate) fn compare(self, a: &Counters, b: &Counters, machine: &Machine) -> Ordering {
         let mpki = |counters: &Counters, structure: Structure| {
             counters.per_thousand(structure.tally(counters).misses).unwrap_or(0.0)
         };
         match self {
             SortKey::Instructions => b.instructions.cmp(&a.instructions),
+            SortKey::Cycles => match (a.cycles(machine), b.cycles(machine)) {
+                (Some(a), Some(b)) => b.total_cmp(&a),
+                _ => b.instructions.cmp(&a.instructions),
+            },
             SortKey::Misses(of) => of.tally(b).misses.cmp(&of.tally(a).misses),
             SortKey::Mpki(of) => mpki(b, of).total_cmp(&mpki(a, of)),
         }
@@ -103,7 +95,7 @@ impl FromStr for SortKey {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        find(&SortKey::ALL, SortKey::name, "sort key", text)
+        find(&SortKey::all(), SortKey::name, "sort key", text)
     }
 }
 
@@ -140,7 +132,7 @@ mod tests {
 
     #[test]
     fn every_name_reads_back_as_the_value_it_names() {
-        for key in SortKey::ALL {
+        for key in SortKey::all() {
             assert_eq!(key.name().parse::<SortKey>().unwrap(), key);
         }
         for by in By::ALL {

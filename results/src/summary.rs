@@ -22,7 +22,11 @@ impl ProfileReport {
         out.push_str(&self.who_ran());
         out.push_str("\nWho missed: share of each structure's misses in per cent\n");
         out.push_str(&self.who_missed());
-        for structure in [Structure::L2, Structure::Dtlb] {
+        let machine = &self.profile.machine;
+        let last_cache = Structure::of(machine)
+            .into_iter()
+            .rfind(|structure| matches!(structure, Structure::L1d | Structure::L2 | Structure::L3));
+        for structure in last_cache.into_iter().chain([Structure::Dtlb]) {
             out.push_str(&format!("\nMost {} misses\n", structure.label()));
             out.push_str(&self.top_functions(structure));
         }
@@ -52,17 +56,18 @@ impl ProfileReport {
         let mut layers = self.by(By::Layer, SortKey::Instructions, None);
         layers.rows.sort_by_key(|row| row.layer);
         let total = layers.total;
+        let structures = Structure::of(&self.profile.machine);
         let mut out = TextTable::new(1);
         out.header(
             ["", "instructions"]
                 .into_iter()
-                .chain(Structure::ALL.map(Structure::label))
+                .chain(structures.iter().map(|structure| structure.label()))
                 .map(str::to_owned),
         );
         for row in &layers.rows {
             let mut cells = vec![row.layer.to_string()];
             cells.push(percent(row.counters.instructions, total.instructions));
-            cells.extend(Structure::ALL.map(|structure| {
+            cells.extend(structures.iter().map(|structure| {
                 percent(structure.tally(&row.counters).misses, structure.tally(&total).misses)
             }));
             out.row(cells);
@@ -70,7 +75,7 @@ impl ProfileReport {
         out.rule();
         let mut line = |label: &str, first: String, cell: &dyn Fn(Structure) -> String| {
             let cells = [label.to_owned(), first].into_iter();
-            out.row(cells.chain(Structure::ALL.map(cell)).collect());
+            out.row(cells.chain(structures.iter().copied().map(cell)).collect());
         };
         line("total", grouped(total.instructions), &|s| grouped(s.tally(&total).misses));
         line("MPKI", String::new(), &|s| rate(total.per_thousand(s.tally(&total).misses)));

@@ -144,7 +144,9 @@ impl TraceSurvey {
         }
         self.state.apply(event);
         match *event {
-            Event::Translation(id) => self.addressing.tell(id, &self.state, &self.tables),
+            Event::Translation(id) => {
+                self.addressing.tell(id, &self.state, &self.tables);
+            }
             Event::Control { .. }
             | Event::VmRun { .. }
             | Event::VmExit { .. }

@@ -1,7 +1,7 @@
 //! Counts of one function, or of everything.
 
 use std::ops::AddAssign;
-use strata_cachemodel::{Counts, Outcome, RefKind};
+use strata_cachemodel::{Counts, LevelCounts, Machine, Outcome, RefKind};
 
 /// Accesses and misses; hits are the difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,11 +17,18 @@ impl Tally {
     pub fn hits(&self) -> u64 {
         self.accesses - self.misses
     }
+
+    #[inline]
+    fn add(&mut self, accesses: u16, misses: u16) {
+        self.accesses = self.accesses.wrapping_add(u64::from(accesses));
+        self.misses += u64::from(misses);
+    }
 }
 
 impl AddAssign for Tally {
+    /// Wraps: deviations from what was expected can be negative.
     fn add_assign(&mut self, more: Tally) {
-        self.accesses += more.accesses;
+        self.accesses = self.accesses.wrapping_add(more.accesses);
         self.misses += more.misses;
     }
 }
@@ -32,6 +39,51 @@ impl From<strata_cachemodel::Tally> for Tally {
     }
 }
 
+/// Demand accesses of one level of cache, by what caused them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Level {
+    /// For instructions.
+    pub instructions: Tally,
+    /// For data reads.
+    pub reads: Tally,
+    /// For data writes.
+    pub writes: Tally,
+}
+
+impl Level {
+    /// Reads and writes.
+    pub fn data(&self) -> Tally {
+        let mut both = self.reads;
+        both += self.writes;
+        both
+    }
+
+    /// Instructions and data.
+    pub fn all(&self) -> Tally {
+        let mut all = self.data();
+        all += self.instructions;
+        all
+    }
+}
+
+impl AddAssign for Level {
+    fn add_assign(&mut self, more: Level) {
+        self.instructions += more.instructions;
+        self.reads += more.reads;
+        self.writes += more.writes;
+    }
+}
+
+impl From<&LevelCounts> for Level {
+    fn from(counts: &LevelCounts) -> Self {
+        Level {
+            instructions: counts.fetches.into(),
+            reads: counts.reads.into(),
+            writes: counts.writes.into(),
+        }
+    }
+}
+
 /// What was executed and what it did to each structure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -39,22 +91,20 @@ pub struct Counters {
     pub instructions: u64,
     /// Iterations of `rep` instructions.
     pub rep_iterations: u64,
-    /// L1 instruction cache.
-    pub l1i: Tally,
-    /// Reads of the L1 data cache.
-    pub l1d_reads: Tally,
-    /// Writes of the L1 data cache.
-    pub l1d_writes: Tally,
-    /// L2 for instructions.
-    pub l2_instructions: Tally,
-    /// L2 for data reads.
-    pub l2_reads: Tally,
-    /// L2 for data writes.
-    pub l2_writes: Tally,
+    /// Levels of cache, level 1 first.
+    pub levels: [Level; 3],
     /// Instruction TLB.
     pub itlb: Tally,
     /// Data TLB.
     pub dtlb: Tally,
+    /// Second-level TLB.
+    pub stlb: Tally,
+    /// Page walks.
+    pub walks: u64,
+    /// Accesses of each level of cache by page walks.
+    pub walk_levels: [Tally; 3],
+    /// VM exits that its instructions caused.
+    pub exits: u64,
     /// References to devices, which go to no cache.
     pub device: u64,
     /// TLB hits whose frame differs from the stream's translation.
@@ -62,19 +112,36 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// L1 instruction cache.
+    pub fn l1i(&self) -> Tally {
+        self.levels[0].instructions
+    }
+
     /// L1 data cache, reads and writes.
     pub fn l1d(&self) -> Tally {
-        let mut both = self.l1d_reads;
-        both += self.l1d_writes;
-        both
+        self.levels[0].data()
     }
 
     /// L2, instructions and data.
     pub fn l2(&self) -> Tally {
-        let mut all = self.l2_instructions;
-        all += self.l2_reads;
-        all += self.l2_writes;
-        all
+        self.levels[1].all()
+    }
+
+    /// L3, instructions and data.
+    pub fn l3(&self) -> Tally {
+        self.levels[2].all()
+    }
+
+    /// References that page walks made.
+    pub fn walk_accesses(&self) -> u64 {
+        // Each enters at one level, and what misses there goes on.
+        let [l1, l2, l3] = self.walk_levels;
+        l1.accesses + (l2.accesses - l1.misses) + l3.accesses.saturating_sub(l2.misses)
+    }
+
+    /// Those that memory answered, behind `depth` levels of cache.
+    pub fn walk_memory_accesses(&self, depth: usize) -> u64 {
+        self.walk_levels[..depth].last().map_or(0, |level| level.misses)
     }
 
     /// Misses for each thousand instructions; `None` without instructions.
@@ -82,28 +149,70 @@ impl Counters {
         (self.instructions > 0).then(|| misses as f64 * 1000.0 / self.instructions as f64)
     }
 
-    #[inline]
-    pub(crate) fn charge(&mut self, kind: RefKind, outcome: Outcome) {
-        let (l1, l2, tlb) = match kind {
-            RefKind::Fetch => (&mut self.l1i, &mut self.l2_instructions, &mut self.itlb),
-            RefKind::Read => (&mut self.l1d_reads, &mut self.l2_reads, &mut self.dtlb),
-            RefKind::Write | RefKind::ModifyWrite => {
-                (&mut self.l1d_writes, &mut self.l2_writes, &mut self.dtlb)
-            }
+    /// Cycles by the machine's cost model; `None` where it has none. An estimate, which adds what
+    /// processors overlap.
+    pub fn cycles(&self, machine: &Machine) -> Option<f64> {
+        let cost = machine.cost()?;
+        let depth = machine.levels().len();
+        // What a level's misses cost: the next level answers, or memory does.
+        let answers = [cost.l2, cost.l3, cost.memory];
+        let answered = |level: usize, misses: u64, misses_below: u64| {
+            let price = if level + 1 < depth { answers[level] } else { cost.memory };
+            price * (misses - misses_below) as f64
         };
-        if outcome == Outcome::HIT {
-            l1.accesses += 1;
-            tlb.accesses += 1;
-            return;
+        let mut cycles = self.instructions as f64 * cost.base_cpi;
+        for level in 0..depth {
+            for misses in [
+                self.levels.map(|level| level.all().misses),
+                self.walk_levels.map(|tally| tally.misses),
+            ] {
+                let below = if level + 1 < depth { misses[level + 1] } else { 0 };
+                cycles += answered(level, misses[level], below.min(misses[level]));
+            }
         }
-        l1.accesses += outcome.l1_accesses();
-        l1.misses += outcome.l1_misses();
-        l2.accesses += outcome.l1_misses();
-        l2.misses += outcome.l2_misses();
-        tlb.accesses += outcome.tlb_accesses();
-        tlb.misses += outcome.tlb_misses();
-        self.device += u64::from(outcome.is_device());
-        self.stale += outcome.stale_hits();
+        cycles += cost.stlb * self.stlb.hits() as f64;
+        cycles += cost.walk * self.walks as f64;
+        cycles += cost.exit * self.exits as f64;
+        Some(cycles)
+    }
+
+    /// Adds how a reference differed from a hit in level 1 and TLB, which is already counted.
+    pub(crate) fn deviate(&mut self, kind: RefKind, outcome: &Outcome) {
+        self.count(kind, outcome);
+        let (first, tlb) = self.first(kind);
+        first.accesses = first.accesses.wrapping_sub(1);
+        tlb.accesses = tlb.accesses.wrapping_sub(1);
+    }
+
+    /// Adds a reference.
+    #[inline]
+    pub(crate) fn count(&mut self, kind: RefKind, outcome: &Outcome) {
+        for (index, level) in self.levels.iter_mut().enumerate() {
+            let tally = match kind {
+                RefKind::Fetch => &mut level.instructions,
+                RefKind::Read => &mut level.reads,
+                RefKind::Write | RefKind::ModifyWrite => &mut level.writes,
+            };
+            tally.add(outcome.accesses[index], outcome.misses[index]);
+            self.walk_levels[index].add(outcome.walk_accesses[index], outcome.walk_misses[index]);
+        }
+        let (_, tlb) = self.first(kind);
+        tlb.add(outcome.tlb_accesses, outcome.tlb_misses);
+        self.stlb.add(outcome.stlb_accesses, outcome.stlb_misses);
+        self.walks += u64::from(outcome.walks);
+        self.device += u64::from(outcome.device);
+        self.stale += u64::from(outcome.stale_hits);
+    }
+
+    /// What a reference of this kind is looked up in first.
+    #[inline]
+    fn first(&mut self, kind: RefKind) -> (&mut Tally, &mut Tally) {
+        let level = &mut self.levels[0];
+        match kind {
+            RefKind::Fetch => (&mut level.instructions, &mut self.itlb),
+            RefKind::Read => (&mut level.reads, &mut self.dtlb),
+            RefKind::Write | RefKind::ModifyWrite => (&mut level.writes, &mut self.dtlb),
+        }
     }
 
     /// The same counts as a hierarchy keeps them, without those that only the replay knows.
@@ -111,16 +220,15 @@ impl Counters {
         Counters {
             instructions: 0,
             rep_iterations: 0,
-            l1i: counts.l1i.into(),
-            l1d_reads: counts.l1d.reads.into(),
-            l1d_writes: counts.l1d.writes.into(),
-            l2_instructions: counts.l2.fetches.into(),
-            l2_reads: counts.l2.reads.into(),
-            l2_writes: counts.l2.writes.into(),
+            levels: counts.levels().map(Level::from),
             itlb: counts.itlb.all.into(),
             dtlb: counts.dtlb.all.into(),
+            stlb: counts.stlb.total().into(),
+            walks: counts.walks.walks,
+            walk_levels: counts.levels().map(|level| level.walks.into()),
+            exits: 0,
             device: counts.device.fetches + counts.device.reads + counts.device.writes,
-            stale: counts.itlb.stale_hits + counts.dtlb.stale_hits,
+            stale: counts.itlb.stale_hits + counts.dtlb.stale_hits + counts.stlb.stale_hits,
         }
     }
 }
@@ -129,15 +237,65 @@ impl AddAssign<&Counters> for Counters {
     fn add_assign(&mut self, more: &Counters) {
         self.instructions += more.instructions;
         self.rep_iterations += more.rep_iterations;
-        self.l1i += more.l1i;
-        self.l1d_reads += more.l1d_reads;
-        self.l1d_writes += more.l1d_writes;
-        self.l2_instructions += more.l2_instructions;
-        self.l2_reads += more.l2_reads;
-        self.l2_writes += more.l2_writes;
+        for index in 0..self.levels.len() {
+            self.levels[index] += more.levels[index];
+            self.walk_levels[index] += more.walk_levels[index];
+        }
         self.itlb += more.itlb;
         self.dtlb += more.dtlb;
+        self.stlb += more.stlb;
+        self.walks += more.walks;
+        self.exits += more.exits;
         self.device += more.device;
         self.stale += more.stale;
+    }
+}
+
+/// What a function executed, before it is known how that fared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Executed {
+    pub(crate) instructions: u64,
+    pub(crate) reads: u64,
+    pub(crate) writes: u64,
+    pub(crate) rep_iterations: u64,
+}
+
+/// Counts under way: what was executed, each reference of it taken for a hit, and deviations.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rows {
+    pub(crate) executed: Vec<Executed>,
+    pub(crate) deviations: Vec<Counters>,
+}
+
+impl Rows {
+    pub(crate) fn grow(&mut self, count: usize) {
+        self.executed.resize(count, Executed::default());
+        self.deviations.resize(count, Counters::default());
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.executed.fill(Executed::default());
+        self.deviations.fill(Counters::default());
+    }
+
+    /// The counts of each row.
+    pub(crate) fn settle(self) -> impl Iterator<Item = Counters> {
+        self.executed.into_iter().zip(self.deviations).map(|(executed, deviations)| {
+            let hits = |accesses| Tally { accesses, misses: 0 };
+            let mut counters = Counters {
+                instructions: executed.instructions,
+                rep_iterations: executed.rep_iterations,
+                itlb: hits(executed.instructions),
+                dtlb: hits(executed.reads + executed.writes),
+                ..Counters::default()
+            };
+            counters.levels[0] = Level {
+                instructions: hits(executed.instructions),
+                reads: hits(executed.reads),
+                writes: hits(executed.writes),
+            };
+            counters += &deviations;
+            counters
+        })
     }
 }

@@ -21,7 +21,7 @@ pub enum Error {
     )]
     Sum {
         /// Which counter.
-        counter: &'static str,
+        counter: String,
         /// Over all functions.
         sum: u64,
         /// Of the hierarchy.

@@ -11,15 +11,16 @@ mod delivery;
 mod error;
 mod functions;
 mod layers;
-mod lines;
 mod pipeline;
+mod plans;
 mod profile;
 mod replay;
 mod trim;
+mod who;
 
 pub use addressing::{Addressing, Page};
 pub use capture_names::{CaptureNames, FINGERPRINTS, NamesError};
-pub use counters::{Counters, Tally};
+pub use counters::{Counters, Level, Tally};
 pub use error::Error;
 pub use functions::{
     Function, FunctionId, Functions, Name, Nameless, Namer, Naming, Place, Segment,

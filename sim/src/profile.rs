@@ -1,6 +1,6 @@
 //! What a replay found: counts by function, and totals that they sum to.
 
-use crate::counters::Counters;
+use crate::counters::{Counters, Tally};
 use crate::error::Error;
 use crate::functions::Function;
 use crate::replay::Remarks;
@@ -46,23 +46,24 @@ impl Profile {
             total += &row.counters;
         }
         let counted = Counters::of_hierarchy(&counts);
-        let pairs = [
-            ("l1i accesses", total.l1i.accesses, counted.l1i.accesses),
-            ("l1i misses", total.l1i.misses, counted.l1i.misses),
-            ("l1d read accesses", total.l1d_reads.accesses, counted.l1d_reads.accesses),
-            ("l1d read misses", total.l1d_reads.misses, counted.l1d_reads.misses),
-            ("l1d write accesses", total.l1d_writes.accesses, counted.l1d_writes.accesses),
-            ("l1d write misses", total.l1d_writes.misses, counted.l1d_writes.misses),
-            ("l2 instruction misses", total.l2_instructions.misses, counted.l2_instructions.misses),
-            ("l2 read misses", total.l2_reads.misses, counted.l2_reads.misses),
-            ("l2 write misses", total.l2_writes.misses, counted.l2_writes.misses),
-            ("l2 accesses", total.l2().accesses, counted.l2().accesses),
-            ("itlb accesses", total.itlb.accesses, counted.itlb.accesses),
-            ("itlb misses", total.itlb.misses, counted.itlb.misses),
-            ("dtlb accesses", total.dtlb.accesses, counted.dtlb.accesses),
-            ("dtlb misses", total.dtlb.misses, counted.dtlb.misses),
-            ("stale hits", total.stale, counted.stale),
-        ];
+        let mut pairs = Vec::new();
+        let mut same = |counter: String, sum: Tally, of_machine: Tally| {
+            pairs.push((format!("{counter} accesses"), sum.accesses, of_machine.accesses));
+            pairs.push((format!("{counter} misses"), sum.misses, of_machine.misses));
+        };
+        for (index, (sum, of_machine)) in total.levels.iter().zip(&counted.levels).enumerate() {
+            let name = |kind| format!("l{} {kind}", index + 1);
+            same(name("instruction"), sum.instructions, of_machine.instructions);
+            same(name("read"), sum.reads, of_machine.reads);
+            same(name("write"), sum.writes, of_machine.writes);
+            same(name("walk"), total.walk_levels[index], counted.walk_levels[index]);
+        }
+        same("itlb".to_owned(), total.itlb, counted.itlb);
+        same("dtlb".to_owned(), total.dtlb, counted.dtlb);
+        same("stlb".to_owned(), total.stlb, counted.stlb);
+        pairs.push(("page walks".to_owned(), total.walks, counted.walks));
+        pairs.push(("device references".to_owned(), total.device, counted.device));
+        pairs.push(("stale hits".to_owned(), total.stale, counted.stale));
         for (counter, sum, machine_total) in pairs {
             if sum != machine_total {
                 return Err(Error::Sum { counter, sum, total: machine_total });

@@ -64,7 +64,8 @@ impl Front {
     /// stream's translation is kept. `filled` tells a fill from a hit.
     #[inline]
     pub(super) fn remember(&mut self, va: u64, mapping: Mapping, place: u32, filled: bool) {
-        if !self.is_on || filled && self.rest == Rest::AfterHit {
+        // What goes to a device goes to no cache.
+        if !self.is_on || mapping.is_device() || filled && self.rest == Rest::AfterHit {
             return;
         }
         let vpn = va >> 12;

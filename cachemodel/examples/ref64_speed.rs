@@ -1,0 +1,53 @@
+//! References per second of a stream in memory through the `peer` machine: both first-level caches,
+//! the second level and both TLBs. Prints the misses too, so that they can be held against those of
+//! another simulator on the same file.
+//!
+//! `cargo run --release --example ref64_speed -- STREAM.ref64 [SEMANTICS]`
+
+use strata_cachemodel::{Hierarchy, Identity, RefKind, Reference, preset};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let path = arguments.next().ok_or("the name of an uncompressed ref64 file is missing")?;
+    let semantics = arguments.next().unwrap_or_else(|| "split-demand-only".to_owned());
+    let bytes = std::fs::read(path)?;
+    let words: Vec<u64> = bytes.as_chunks::<8>().0.iter().map(|w| u64::from_le_bytes(*w)).collect();
+    drop(bytes);
+    let machine = preset::named("peer")?.with_overrides([("semantics", semantics.as_str())])?;
+    let mut hierarchy = Hierarchy::new(&machine);
+    let started = cpu_seconds()?;
+    hierarchy.run(words.iter().map(|&word| reference(word)), &mut Identity);
+    let seconds = cpu_seconds()? - started;
+    hierarchy.check_laws()?;
+    let counts = hierarchy.counts();
+    println!(
+        "{:.1} million references/s; misses: l1i {}, l1d reads {}, writes {}, l2 {}, itlb {}, dtlb {}",
+        words.len() as f64 / seconds / 1e6,
+        counts.l1.fetches.misses,
+        counts.l1.reads.misses,
+        counts.l1.writes.misses,
+        counts.l2.total().misses,
+        counts.itlb.all.misses,
+        counts.dtlb.all.misses,
+    );
+    Ok(())
+}
+
+/// Time that this thread has spent on a CPU, which other work on the machine does not lengthen.
+fn cpu_seconds() -> Result<f64, Box<dyn std::error::Error>> {
+    let text = std::fs::read_to_string("/proc/self/schedstat")?;
+    let nanoseconds: f64 =
+        text.split(' ').next().ok_or("/proc/self/schedstat is empty")?.parse()?;
+    Ok(nanoseconds / 1e9)
+}
+
+#[inline(always)]
+fn reference(word: u64) -> Reference {
+    let kind = match word >> 56 & 7 {
+        2 => RefKind::Fetch,
+        0 => RefKind::Read,
+        5 => RefKind::ModifyWrite,
+        _ => RefKind::Write,
+    };
+    Reference { kind, va: word & ((1 << 48) - 1), bytes: (word >> 48 & 0xff) as u32 }
+}

@@ -1,0 +1,183 @@
+//! Executions of code whose shape is known beforehand.
+//!
+//! Blocks of code are executed over and over, so that what an execution touches is prepared once:
+//! the lines that it is fetched from, and its operands but for their addresses. Most executions
+//! consist of plain references only, and these are counted together.
+
+use super::{Hierarchy, PlainHits, RefKind};
+use crate::outcome::Outcome;
+use crate::translator::Translator;
+
+/// An instruction, and those after it that lie in the line it ends in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Index of the instruction in its block (0-based).
+    pub first: u16,
+    /// How many follow in the same line.
+    pub more: u16,
+    /// Where the instruction begins, in bytes from the block's start.
+    pub offset: u32,
+    /// Its length in bytes.
+    pub length: u8,
+}
+
+/// An operand in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operand {
+    /// Index of its instruction in the block; that is fetched before, and what follows it after.
+    pub instruction: u16,
+    /// Kind of the reference; not a fetch.
+    pub kind: RefKind,
+    /// Size in bytes, 0 if unknown.
+    pub bytes: u16,
+}
+
+/// What one kind of execution of a block does.
+#[derive(Debug, Clone, Copy)]
+pub struct Code<'a> {
+    /// Virtual address of the first instruction.
+    pub address: u64,
+    /// Length in bytes of each instruction that is executed.
+    pub lengths: &'a [u8],
+    /// The same instructions by the line they lie in, for lines of
+    /// [`Hierarchy::fetch_line_bytes`].
+    pub runs: &'a [Run],
+    /// Operands in order.
+    pub operands: &'a [Operand],
+    /// How many of them are reads.
+    pub reads: u32,
+}
+
+impl Hierarchy {
+    /// Fetches the instructions of `code` and makes the operands' references at `addresses`, one
+    /// for each, in program order. `unusual` is told of each reference that was not simply a hit
+    /// ([`Outcome::HIT`]).
+    ///
+    /// Equal to as many calls of [`Hierarchy::access`], which is what tests hold it against.
+    #[inline]
+    pub fn execute<T: Translator>(
+        &mut self,
+        code: Code<'_>,
+        addresses: &[u64],
+        translator: &mut T,
+        unusual: &mut impl FnMut(RefKind, &Outcome),
+    ) {
+        if self.entangled || self.needs_instruction {
+            return self.one_by_one(code, addresses, translator, unusual);
+        }
+        let reads = u64::from(code.reads);
+        let mut plain = PlainHits {
+            fetches: code.lengths.len() as u64,
+            reads,
+            writes: code.operands.len() as u64 - reads,
+        };
+        // Fetches and operands share nothing but what misses reach, so that plain fetches may be
+        // taken before the operands between them.
+        let mut runs = code.runs.iter();
+        let mut disturbed = None;
+        for run in runs.by_ref() {
+            let va = code.address.wrapping_add(u64::from(run.offset));
+            if !self.is_plain_fetch(va, u32::from(run.length)) {
+                disturbed = Some(run);
+                break;
+            }
+        }
+        let mut next = 0;
+        while let Some(run) = disturbed {
+            while next < code.operands.len() && code.operands[next].instruction < run.first {
+                self.operand(code.operands[next], addresses[next], translator, &mut plain, unusual);
+                next += 1;
+            }
+            self.fetch_run(code, run, translator, &mut plain, unusual);
+            disturbed = runs.next();
+        }
+        for (operand, &va) in code.operands[next..].iter().zip(&addresses[next..]) {
+            self.operand(*operand, va, translator, &mut plain, unusual);
+        }
+        self.plain.fetches += plain.fetches;
+        self.plain.reads += plain.reads;
+        self.plain.writes += plain.writes;
+    }
+
+    #[inline(always)]
+    fn operand<T: Translator>(
+        &mut self,
+        operand: Operand,
+        va: u64,
+        translator: &mut T,
+        plain: &mut PlainHits,
+        unusual: &mut impl FnMut(RefKind, &Outcome),
+    ) {
+        let Operand { kind, bytes, .. } = operand;
+        if self.is_plain(kind, va, u32::from(bytes)) {
+            return;
+        }
+        let outcome = self.full(kind, va, u32::from(bytes), translator);
+        if kind == RefKind::Read {
+            plain.reads -= 1;
+        } else {
+            plain.writes -= 1;
+        }
+        if outcome != Outcome::HIT {
+            unusual(kind, &outcome);
+        }
+    }
+
+    /// A run whose first fetch may not be plain.
+    fn fetch_run<T: Translator>(
+        &mut self,
+        code: Code<'_>,
+        run: &Run,
+        translator: &mut T,
+        plain: &mut PlainHits,
+        unusual: &mut impl FnMut(RefKind, &Outcome),
+    ) {
+        let mut va = code.address.wrapping_add(u64::from(run.offset));
+        let from = usize::from(run.first);
+        for &length in &code.lengths[from..=from + usize::from(run.more)] {
+            if !self.is_plain_fetch(va, u32::from(length)) {
+                plain.fetches -= 1;
+                let outcome = self.full(RefKind::Fetch, va, u32::from(length), translator);
+                if outcome != Outcome::HIT {
+                    unusual(RefKind::Fetch, &outcome);
+                }
+            }
+            va = va.wrapping_add(u64::from(length));
+        }
+    }
+
+    /// In program order throughout: where operands can take lines from fetches, or the address of
+    /// each operand's instruction matters.
+    #[inline(never)]
+    fn one_by_one<T: Translator>(
+        &mut self,
+        code: Code<'_>,
+        addresses: &[u64],
+        translator: &mut T,
+        unusual: &mut impl FnMut(RefKind, &Outcome),
+    ) {
+        let mut access = |hierarchy: &mut Self, kind, va, bytes| {
+            let outcome = hierarchy.access(kind, va, bytes, translator);
+            if outcome != Outcome::HIT {
+                unusual(kind, &outcome);
+            }
+        };
+        let mut operands = code.operands.iter().zip(addresses).peekable();
+        let mut va = code.address;
+        for (index, &length) in code.lengths.iter().enumerate() {
+            self.set_instruction(va);
+            access(self, RefKind::Fetch, va, u32::from(length));
+            va = va.wrapping_add(u64::from(length));
+            while let Some((operand, &address)) =
+                operands.next_if(|(operand, _)| usize::from(operand.instruction) <= index)
+            {
+                access(self, operand.kind, address, u32::from(operand.bytes));
+            }
+        }
+        // Those of an instruction that was begun and not completed.
+        self.set_instruction(va);
+        for (operand, &address) in operands {
+            access(self, operand.kind, address, u32::from(operand.bytes));
+        }
+    }
+}

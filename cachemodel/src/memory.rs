@@ -1,0 +1,328 @@
+//! The caches of all CPUs, and how a line travels between them.
+//!
+//! The caches form a tree: each knows the one below it, the last ones are in front of memory. A
+//! CPU's instruction fetches and data accesses enter at its first-level caches. The order of what a
+//! miss does is that of `docs/models.md`.
+
+mod classes;
+mod coherence;
+mod front;
+mod journey;
+mod prefetch;
+
+pub use classes::{CacheClasses, ClassCounts, LevelClasses};
+pub(crate) use front::Front;
+
+use crate::caches::{Actor, Cache, CacheClassifier, Line, StrideTable};
+use crate::counts::{Counts, LevelCounts};
+use crate::machine::{
+    AddressKind, CacheSpec, Inclusion, Machine, Prefetcher, Sharing, WayMask, WritePolicy,
+};
+use crate::page::PhysAddr;
+use rustc_hash::FxHashSet;
+
+/// A place in memory by both of its addresses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) physical: PhysAddr,
+    pub(crate) va: u64,
+}
+
+/// A set of levels of cache: bit 0 is level 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Levels(pub(crate) u8);
+
+/// What an access of one line did at each level.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Way {
+    /// Levels that were asked.
+    pub(crate) asked: Levels,
+    /// Levels that missed.
+    pub(crate) missed: Levels,
+}
+
+impl Levels {
+    pub(crate) fn has(self, index: usize) -> bool {
+        self.0 >> index & 1 != 0
+    }
+
+    fn add(&mut self, index: usize) {
+        self.0 |= 1 << index;
+    }
+}
+
+impl std::ops::BitOrAssign for Way {
+    fn bitor_assign(&mut self, other: Self) {
+        self.asked.0 |= other.asked.0;
+        self.missed.0 |= other.missed.0;
+    }
+}
+
+/// Why a cache is accessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// An instruction asked for it; `store` if it writes.
+    Demand {
+        store: bool,
+    },
+    Prefetch,
+    Walk,
+}
+
+/// What prefetchers learn from.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reference {
+    /// Address of the instruction that makes it.
+    instruction: u64,
+    /// Where it begins, if it is a load or store.
+    data: Option<Place>,
+    /// Levels whose prefetchers have seen it.
+    seen: Levels,
+}
+
+/// One cache in the tree.
+#[derive(Debug, Clone)]
+struct Node {
+    cache: Cache,
+    /// 0 for the first.
+    level: usize,
+    /// Index of the cache below; `None` in front of memory.
+    below: Option<usize>,
+    /// Every cache from which lines come down to here, through however many levels.
+    above: Vec<usize>,
+    /// Bit for each CPU it serves.
+    cpus: u64,
+    exclusive: bool,
+    inclusive: bool,
+    write_through: bool,
+    allocates: bool,
+    next_line: bool,
+    strides: Option<StrideTable>,
+    /// Ways that each actor may fill, where its ways are partitioned.
+    ways: Vec<Option<WayMask>>,
+    partition: Vec<(String, WayMask)>,
+    classifier: Option<CacheClassifier>,
+    /// Lines that another CPU's write dropped from here and that were not fetched again.
+    lost: FxHashSet<u64>,
+}
+
+/// The caches of a machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory {
+    nodes: Vec<Node>,
+    /// First-level instruction and data cache of each CPU; the same where they are one.
+    entries: Vec<[usize; 2]>,
+    /// Where page walks enter, for each CPU.
+    walk_entries: Vec<usize>,
+    cpu: usize,
+    pub(crate) fetch_front: Front,
+    pub(crate) data_front: Front,
+    /// Whether the fronts may be used at all.
+    fronts_used: bool,
+    writes_back: bool,
+    actor: Actor,
+    /// The reference under way.
+    reference: Reference,
+    /// Lines to prefetch when it is complete, with the cache that asked for them.
+    next_lines: Vec<(usize, Place)>,
+    strides: Vec<(usize, Place)>,
+    /// The cache whose prefetch is under way.
+    prefetching: usize,
+    counts: [LevelCounts; Machine::MAX_LEVELS],
+    classes: Option<Box<CacheClasses>>,
+}
+
+/// Numbers of structures in the seeds of their generators (`docs/models.md`).
+const fn structure_number(level: usize, data: bool) -> u64 {
+    match (level, data) {
+        (0, false) => 1,
+        (0, true) => 2,
+        (1, false) => 3,
+        (1, true) => 4,
+        _ => 5,
+    }
+}
+
+impl Memory {
+    pub(crate) fn new(machine: &Machine) -> Self {
+        let mut memory = Self {
+            nodes: Vec::new(),
+            entries: Vec::new(),
+            walk_entries: Vec::new(),
+            cpu: 0,
+            fetch_front: Front::new(machine.l1i()),
+            data_front: Front::new(machine.l1d()),
+            fronts_used: fronts_can_be_used(machine),
+            writes_back: machine.semantics().writes_back(),
+            actor: Actor(0),
+            reference: Reference::default(),
+            next_lines: Vec::new(),
+            strides: Vec::new(),
+            prefetching: 0,
+            counts: [LevelCounts::default(); Machine::MAX_LEVELS],
+            classes: None,
+        };
+        memory.build(machine);
+        memory
+    }
+
+    /// Builds the tree from the last level up, so that what is below exists.
+    fn build(&mut self, machine: &Machine) {
+        let tracks_virtual = machine
+            .levels()
+            .iter()
+            .any(|level| [level.instruction(), level.data()].iter().any(|cache| is_virtual(cache)));
+        // Of each CPU, the cache that was built last for instructions and for data.
+        let mut below: Vec<[Option<usize>; 2]> = vec![[None; 2]; usize::from(machine.cpus())];
+        for (index, level) in machine.levels().iter().enumerate().rev() {
+            let sides: &[(&CacheSpec, &[usize])] = if level.is_unified() {
+                &[(level.data(), &[0, 1])]
+            } else {
+                &[(level.instruction(), &[0]), (level.data(), &[1])]
+            };
+            for &(spec, served) in sides {
+                let groups = if index == 0 {
+                    Sharing::Private.groups(machine.cpus())
+                } else {
+                    spec.sharing().groups(machine.cpus())
+                };
+                for (copy, group) in groups.iter().enumerate() {
+                    let number = structure_number(index, served.contains(&1));
+                    let seed = seed_of(machine.seed(), number, copy as u64);
+                    let under = below[usize::from(group[0])][served[0]];
+                    let node = self.nodes.len();
+                    self.nodes.push(Node::new(spec, seed, tracks_virtual, index, under, group));
+                    for &cpu in group {
+                        for &side in served {
+                            below[usize::from(cpu)][side] = Some(node);
+                        }
+                    }
+                }
+            }
+        }
+        for node in 0..self.nodes.len() {
+            let mut under = self.nodes[node].below;
+            while let Some(lower) = under {
+                self.nodes[lower].above.push(node);
+                under = self.nodes[lower].below;
+            }
+        }
+        let entry = |node: Option<usize>| node.expect("every CPU has a first level");
+        self.entries = below.iter().map(|sides| sides.map(entry)).collect();
+        self.walk_entries = self
+            .entries
+            .iter()
+            .map(|&[_, data]| match machine.walk().memory {
+                crate::machine::WalkMemory::L2 => self.nodes[data].below.unwrap_or(data),
+                _ => data,
+            })
+            .collect();
+    }
+
+    /// What follows is done by this CPU.
+    pub(crate) fn set_cpu(&mut self, cpu: u16) {
+        self.cpu = usize::from(cpu) % self.entries.len();
+        self.forget_fronts();
+    }
+
+    pub(crate) fn set_actor(&mut self, actor: Actor) {
+        self.actor = actor;
+    }
+
+    /// Lets `actor` fill the ways that a partition gives to its layer or else to its domain.
+    pub(crate) fn name_actor(&mut self, actor: Actor, layer: &str, domain: &str) {
+        for node in &mut self.nodes {
+            let given = |name: &str| {
+                node.partition.iter().find(|(known, _)| known == name).map(|(_, ways)| *ways)
+            };
+            let ways = given(layer).or_else(|| given(domain));
+            let number = usize::from(actor.0);
+            if node.ways.len() <= number {
+                node.ways.resize(number + 1, None);
+            }
+            node.ways[number] = ways;
+        }
+    }
+
+    pub(crate) fn forget_fronts(&mut self) {
+        self.fetch_front.clear();
+        self.data_front.clear();
+    }
+
+    /// Adds what was counted to `counts`.
+    pub(crate) fn add_counts(&self, counts: &mut Counts) {
+        for (index, level) in self.counts.iter().enumerate() {
+            *counts.level_mut(index) += *level;
+        }
+    }
+
+    /// Dirty lines in the first level of all CPUs.
+    pub(crate) fn dirty_l1_lines(&self) -> u64 {
+        let first = self.nodes.iter().filter(|node| node.level == 0);
+        first.map(|node| node.cache.dirty_lines()).sum()
+    }
+}
+
+impl Node {
+    fn new(
+        spec: &CacheSpec,
+        seed: u64,
+        tracks_virtual: bool,
+        level: usize,
+        below: Option<usize>,
+        group: &[u16],
+    ) -> Self {
+        Self {
+            cache: Cache::new(spec, seed, tracks_virtual),
+            level,
+            below,
+            above: Vec::new(),
+            cpus: group.iter().map(|&cpu| 1_u64 << cpu).sum(),
+            exclusive: spec.inclusion() == Inclusion::Exclusive,
+            inclusive: spec.inclusion() == Inclusion::Inclusive,
+            write_through: spec.write_policy() == WritePolicy::Through,
+            allocates: spec.write_allocates(),
+            next_line: spec.prefetcher() == Prefetcher::NextLine,
+            strides: (spec.prefetcher() == Prefetcher::Stride).then(StrideTable::new),
+            ways: Vec::new(),
+            partition: spec.partition().iter().map(|(who, ways)| (who.clone(), *ways)).collect(),
+            classifier: None,
+            lost: FxHashSet::default(),
+        }
+    }
+
+    fn line_of(&self, place: Place) -> Line {
+        let shift = self.cache.line_shift();
+        Line { physical: place.physical.0 >> shift, virtual_: place.va >> shift }
+    }
+
+    fn place_of(&self, line: Line) -> Place {
+        let shift = self.cache.line_shift();
+        Place { physical: PhysAddr(line.physical << shift), va: line.virtual_ << shift }
+    }
+
+    fn ways_for(&self, actor: Actor) -> Option<WayMask> {
+        self.ways.get(usize::from(actor.0)).copied().flatten()
+    }
+}
+
+fn is_virtual(spec: &CacheSpec) -> bool {
+    [spec.index(), spec.tag()].contains(&AddressKind::Virtual)
+}
+
+/// A second touch of the line touched last in a set changes nothing, so it need not be made: but
+/// not where virtual addresses tell lines apart, nor where each access trains a prefetcher.
+fn fronts_can_be_used(machine: &Machine) -> bool {
+    let first = &machine.levels()[0];
+    [first.instruction(), first.data()]
+        .iter()
+        .all(|spec| !is_virtual(spec) && spec.prefetcher() != Prefetcher::Stride)
+        && !machine.levels().iter().any(|level| level.data().prefetcher() == Prefetcher::Stride)
+}
+
+/// Where a generator starts (`docs/models.md`).
+pub(crate) fn seed_of(seed: u64, structure: u64, copy: u64) -> u64 {
+    let start =
+        seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(structure).wrapping_add(256 * copy);
+    start.max(1)
+}

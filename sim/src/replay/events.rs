@@ -1,0 +1,142 @@
+//! What events of the stream do to the models and to the knowledge of who runs.
+
+use super::Replay;
+use crate::functions::Namer;
+use strata_cachemodel::{ControlEvent, ControlRegisters, PhysAddr};
+use strata_workloads::trace::{ControlRegister, Definitions, Event, PageSize};
+
+const PAGE_FAULT: u8 = 14;
+
+impl<N: Namer> Replay<N> {
+    pub(super) fn event(&mut self, event: &Event, tables: &Definitions) {
+        let live = self.extent.range.contains(&self.position);
+        self.state.apply(event);
+        match *event {
+            Event::Translation(id) => self.translation(id, tables),
+            Event::Control { .. }
+            | Event::Cpu { .. }
+            | Event::VmRun { .. }
+            | Event::VmExit { .. } => {
+                self.addressing.follow(&self.state, tables);
+                self.follow_context();
+            }
+            Event::Current(_) => {
+                self.addressing.follow(&self.state, tables);
+                self.follow_context();
+            }
+            Event::Gap { .. } => self.remarks.gaps += 1,
+            _ => {}
+        }
+        if live {
+            self.model(event);
+        } else if matches!(
+            event,
+            Event::Control { .. }
+                | Event::Cpu { .. }
+                | Event::VmRun { .. }
+                | Event::VmExit { .. }
+                | Event::Current(_)
+        ) {
+            self.take_over_state();
+        }
+    }
+
+    fn translation(&mut self, id: strata_workloads::trace::TranslationId, tables: &Definitions) {
+        let owners = self.addressing.owners_changed;
+        if self.addressing.tell(id, &self.state, tables) {
+            let translation = &tables.translations[id.index()];
+            let bytes = 1 << translation.size.shift();
+            self.hierarchy.translation_changed(translation.page << 12, bytes);
+        }
+        if owners != self.addressing.owners_changed || self.addressing.space().is_none() {
+            self.follow_context();
+        }
+    }
+
+    /// An event in the range, as the models see it.
+    fn model(&mut self, event: &Event) {
+        let control = match *event {
+            // A stream that tells no control registers keeps the model's defaults.
+            Event::Control { register, value } => match register {
+                ControlRegister::Cr0 => ControlEvent::WriteCr0(value),
+                ControlRegister::Cr3 => ControlEvent::WriteCr3(value),
+                ControlRegister::Cr4 => ControlEvent::WriteCr4(value),
+                ControlRegister::Efer => return,
+            },
+            Event::Invlpg { address } => ControlEvent::Invlpg(address),
+            Event::Invpcid { kind, pcid, address } => match kind {
+                0 => ControlEvent::InvpcidAddress { va: address, pcid },
+                1 => ControlEvent::InvpcidSingle { pcid },
+                3 => ControlEvent::InvpcidAllButGlobal,
+                _ => ControlEvent::InvpcidAll,
+            },
+            Event::Invlpga { address, asid } => {
+                ControlEvent::Invlpga { va: address, asid: asid as u16 }
+            }
+            Event::Interrupt(interrupt) => {
+                self.remarks.deliveries += 1;
+                self.pending = self.synthesise.then_some(interrupt);
+                if interrupt.vector != Some(PAGE_FAULT) {
+                    return;
+                }
+                ControlEvent::PageFault(interrupt.fault_address)
+            }
+            Event::VmRun { asid, tlb_control, guest_cr3, nested_cr3, .. } => {
+                self.remarks.guest_switches += 1;
+                ControlEvent::GuestEntry {
+                    asid: asid as u16,
+                    tlb_control,
+                    guest_cr3,
+                    nested_root: (nested_cr3 != 0).then_some(nested_cr3),
+                }
+            }
+            Event::VmExit { .. } => {
+                self.remarks.guest_switches += 1;
+                ControlEvent::GuestExit
+            }
+            Event::Current(vcpu) => ControlEvent::Domain(vcpu.domain),
+            Event::Cpu { number } => return self.hierarchy.set_cpu(number),
+            Event::Dma { address, bytes, write } => {
+                self.remarks.dma_transfers += 1;
+                if write {
+                    self.hierarchy.invalidate_physical(PhysAddr(address), u64::from(bytes));
+                }
+                return;
+            }
+            Event::CacheFlush => return self.hierarchy.flush_caches(),
+            _ => return,
+        };
+        self.hierarchy.control(control);
+    }
+
+    /// Gives the model the machine's state as it is, which drops nothing.
+    pub(super) fn take_over_state(&mut self) {
+        self.addressing.follow(&self.state, &self.tables);
+        for (number, cpu) in (0..).zip(&self.state.cpus) {
+            // A stream that tells no control registers keeps the model's defaults.
+            if cpu.cr0 == 0 {
+                continue;
+            }
+            self.hierarchy.set_cpu(number);
+            self.hierarchy.control(ControlEvent::Domain(cpu.current.domain));
+            self.hierarchy.set_control_registers(ControlRegisters {
+                cr0: cpu.cr0,
+                cr3: cpu.cr3,
+                cr4: cpu.cr4,
+            });
+            if let Some(guest) = cpu.guest {
+                self.hierarchy.control(ControlEvent::GuestEntry {
+                    asid: guest.asid as u16,
+                    tlb_control: 0,
+                    guest_cr3: guest.guest_cr3,
+                    nested_root: (guest.nested_cr3 != 0).then_some(guest.nested_cr3),
+                });
+            }
+        }
+        self.hierarchy.set_cpu(self.state.cpu);
+    }
+
+    pub(super) fn follow_context(&mut self) {
+        self.who.follow(&self.state, &self.addressing);
+    }
+}
