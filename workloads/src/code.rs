@@ -99,8 +99,11 @@ impl Analysis {
                 };
                 fits && !taken.contains(&(access.instruction, *i, access.kind))
             });
+            let mut modify = false;
             let (base, displacement) = match found {
                 Some((i, operand)) => {
+                    modify = access.kind == AccessKind::Write
+                        && taken.contains(&(access.instruction, i, AccessKind::Read));
                     taken.push((access.instruction, i, access.kind));
                     match operand.base {
                         // Stored relative to the block, as the format has no absolute bases.
@@ -116,7 +119,7 @@ impl Analysis {
                 instruction: access.instruction,
                 kind: access.kind,
                 bytes: access.bytes,
-                modify: false,
+                modify,
                 base,
                 displacement,
             });

@@ -187,6 +187,14 @@ fn a_modify_is_a_read_and_a_write_of_one_operand() {
     );
     let expected = [(R(2), 8), (R(2), 8), (R(3), -1), (R(3), -1), (R(6), 0), (R(6), 0)];
     assert_eq!(bases(&shape), expected);
+    let marked: Vec<bool> = shape.slots.iter().map(|slot| slot.modify).collect();
+    assert_eq!(marked, [false, true].repeat(3));
+    // movsq; push [rbx]: what is written is not what was read.
+    let shape = shape_of(
+        &[b"\x48\xa5", b"\xff\x33"],
+        &[(0, 'r', 8), (0, 'w', 8), (1, 'r', 8), (1, 'w', 8)],
+    );
+    assert!(shape.slots.iter().all(|slot| !slot.modify));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::key::{
     self, CODE, Context, DATA, FLOW_SHIFT, HEAD, MODIFY, Parts, WITHOUT_FETCH, WRITE,
 };
 use super::report::Counted;
+use crate::code::{Analysis, Observed};
 use crate::trace::{
     AccessKind, Batch, Block, BlockId, Ending, Event, Flow, Lacks, Shape, ShapeId, StackEffect,
     TraceWriter, Translation, TranslationId, WriterOptions,
@@ -43,6 +44,8 @@ pub(crate) struct Builder<W: Write> {
     shapes: FxHashMap<Box<[u32]>, ShapeId>,
     blocks: FxHashMap<Box<[u32]>, BlockId>,
     codes: Vec<Box<[u8]>>,
+    /// Of each shape: how many of its writes were marked because of the code. Empty without code.
+    modifies: Vec<u16>,
     code_ids: FxHashMap<Box<[u8]>, CodeId>,
     translations: u32,
     counted: Counted,
@@ -63,6 +66,7 @@ impl<W: Write + Seek> Builder<W> {
             shapes: FxHashMap::default(),
             blocks: FxHashMap::default(),
             codes: Vec::new(),
+            modifies: Vec::new(),
             code_ids: FxHashMap::default(),
             translations: 0,
             counted: Counted::default(),
@@ -254,6 +258,7 @@ impl<W: Write + Seek> Builder<W> {
         };
         self.key.clear();
         self.batch.shapes.push(id);
+        self.counted.modifies += self.modifies.get(id.index()).map_or(0, |&marks| marks.into());
         if self.batch.shapes.len() >= BATCH {
             self.flush()?;
         }
@@ -265,20 +270,17 @@ impl<W: Write + Seek> Builder<W> {
         let Parts { block_key, lengths, code, slots, fetched, context } =
             key::parts(&self.key, &self.codes);
         let instructions = lengths.len() as u16;
-        let new = &mut self.batch.new;
+        let static_block = Block {
+            address: key::address(&self.key),
+            code_size: context.code_size,
+            privilege: context.privilege,
+            space: None,
+            lengths: lengths.into(),
+            code: code.into(),
+        };
         let next = BlockId(self.blocks.len() as u32);
-        let block = *self.blocks.entry(block_key.into()).or_insert_with_key(|key| {
-            new.blocks.push(Block {
-                address: key::address(key),
-                code_size: context.code_size,
-                privilege: context.privilege,
-                space: None,
-                lengths: lengths.into(),
-                code: code.into(),
-            });
-            next
-        });
-        new.shapes.push(Shape {
+        let block = *self.blocks.entry(block_key.into()).or_insert(next);
+        let mut shape = Shape {
             block,
             completed: if fetched { instructions } else { 0 },
             interrupted: !fetched,
@@ -286,7 +288,16 @@ impl<W: Write + Seek> Builder<W> {
             repeat: None,
             flow,
             stack: StackEffect::Moves(0),
-        });
+        };
+        if !self.codes.is_empty() {
+            // Shapes before the first code have none.
+            self.modifies.resize(self.shapes.len(), 0);
+            self.modifies.push(mark_modifies(&mut shape, &static_block));
+        }
+        if block == next {
+            self.batch.new.blocks.push(static_block);
+        }
+        self.batch.new.shapes.push(shape);
         let id = ShapeId(self.shapes.len() as u32);
         self.shapes.insert(self.key.as_slice().into(), id);
         id
@@ -318,4 +329,23 @@ impl<W: Write + Seek> Builder<W> {
         let (out, ending) = self.writer.finish_lacking(lacks)?;
         Ok((out, ending, lacks, counted))
     }
+}
+
+/// Marks those writes of `shape` that the code of its block shows to be the second half of a
+/// read-modify-write; returns how many.
+fn mark_modifies(shape: &mut Shape, block: &Block) -> u16 {
+    if block.code.is_empty() {
+        return 0;
+    }
+    let observed: Vec<Observed> = shape
+        .slots
+        .iter()
+        .map(|slot| Observed { instruction: slot.instruction, kind: slot.kind, bytes: slot.bytes })
+        .collect();
+    let analysed =
+        Analysis::of(block).shape(shape.block, shape.completed, shape.interrupted, &observed, None);
+    for (slot, found) in shape.slots.iter_mut().zip(&analysed.slots) {
+        slot.modify = found.modify;
+    }
+    analysed.slots.iter().filter(|slot| slot.modify).count() as u16
 }

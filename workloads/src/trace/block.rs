@@ -151,8 +151,8 @@ pub struct Slot {
     pub kind: AccessKind,
     /// Size in bytes, 1 to 65535 (0 when the producer did not know it).
     pub bytes: u16,
-    /// The write half of a read-modify-write, as the producer marked it; the read half is the slot
-    /// before it. Only a write can be one.
+    /// The write half of a read-modify-write, as the producer marked it; the read half is a slot of
+    /// the same instruction before it. Only a write can be one.
     pub modify: bool,
     /// Where the address is predicted from.
     pub base: Base,

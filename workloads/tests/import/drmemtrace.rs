@@ -1,4 +1,4 @@
-use super::flat::{Item, fetch, imported, read, refusal, write};
+use super::flat::{Item, fetch, imported, modify, read, refusal, write};
 use proptest::prelude::*;
 use strata_workloads::import::Format;
 use strata_workloads::trace::{ControlRegister, Event, Flow, GapReason, PageSize, Space};
@@ -151,6 +151,31 @@ fn encodings_are_the_code_and_hold_until_told_anew() {
     assert_eq!(native.tables.blocks[0].code.len(), 10);
     let (native, _) = imported(Format::Drmemtrace, stream(&[(INSTR, 4, 0x1000)])).unwrap();
     assert!(native.lacks.code);
+}
+
+#[test]
+fn the_code_tells_which_writes_modify() {
+    // add [rdi],eax; movsd
+    let entries = [
+        (ENCODING, 2, 0x0701),
+        (INSTR, 2, 0x1000),
+        (READ, 4, 0x8000),
+        (WRITE, 4, 0x8000),
+        (ENCODING, 1, 0xa5),
+        (INSTR, 1, 0x1002),
+        (READ, 4, 0x9000),
+        (WRITE, 4, 0xa000),
+        (INSTR, 2, 0x1000),
+        (READ, 4, 0x8000),
+        (WRITE, 4, 0x8000),
+    ];
+    let (native, report) = imported(Format::Drmemtrace, stream(&entries)).unwrap();
+    let once = [fetch(0x1000, 2), read(0x8000, 4), modify(0x8000, 4)];
+    let other = [fetch(0x1002, 1), read(0x9000, 4), write(0xa000, 4)];
+    assert_eq!(native.references(), [&once[..], &other, &once].concat());
+    assert_eq!((report.counted.modifies, report.lacks.modifies), (2, false));
+    let (_, report) = imported(Format::Drmemtrace, stream(&[(INSTR, 2, 0x1000)])).unwrap();
+    assert!(report.lacks.modifies);
 }
 
 #[test]

@@ -321,6 +321,8 @@ impl<'b, 'p, W: Write + Seek> Reader<'b, 'p, W> {
         lacks.translations = !self.machine.paging;
         lacks.contexts = !self.machine.process_known;
         lacks.code = self.without_code > 0 || self.builder.counted().fetches == 0;
+        // The code tells.
+        lacks.modifies = lacks.code;
         Ok(())
     }
 }
