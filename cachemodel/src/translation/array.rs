@@ -93,15 +93,23 @@ impl Array {
         }
     }
 
+    /// Compares all ways without a branch for each: which way hits is hard to foretell.
     #[inline]
     fn scan(&self, set: usize, key: Key, owner: OwnerId) -> Option<Place> {
         let first = set * self.ways;
-        let keys = &self.keys[first..][..self.ways];
-        let way = keys
-            .iter()
-            .enumerate()
-            .position(|(way, &other)| other == key && self.owners[first + way] == owner)?;
-        Some(Place { set, at: first + way })
+        let mut ways = 0u32;
+        for (way, &other) in self.keys[first..][..self.ways].iter().enumerate() {
+            ways |= u32::from(other == key) << way;
+        }
+        // Keys tell owners apart by 16 bits; more than one way only where these are equal.
+        while ways != 0 {
+            let at = first + ways.trailing_zeros() as usize;
+            if self.owners[at] == owner {
+                return Some(Place { set, at });
+            }
+            ways &= ways - 1;
+        }
+        None
     }
 
     /// Number of places.

@@ -57,11 +57,6 @@ impl ControlRegisters {
         self.cr3 & PCID_MASK == 0
     }
 
-    /// Physical address of the root table.
-    pub(super) fn root(&self) -> u64 {
-        root(self.cr3)
-    }
-
     /// Whether the upper bits of an address are copies of the highest that is translated: bit 47,
     /// with five levels of tables bit 56.
     pub(super) fn is_canonical(&self, va: u64) -> bool {

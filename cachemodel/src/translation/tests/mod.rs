@@ -1,7 +1,12 @@
 //! Tests of the unit as a whole.
 
 mod against_naive;
+mod classes;
+mod laws;
 mod naive_rules;
 mod naive_tlb;
 mod naive_walk;
 mod rules;
+mod schemes;
+mod timing;
+mod walks;
