@@ -4,6 +4,8 @@
 
 mod overrides;
 mod presets;
+#[path = "../ref64/mod.rs"]
+mod ref64;
 mod refusals;
 mod round_trip;
 

@@ -1,11 +1,11 @@
 //! The machines that come with the crate, and the page that lists them.
 
 use strata_cachemodel::{
-    ByteSize, CacheSpec, EventDelivery, Inclusion, Level, Machine, Replacement, Semantics,
-    TagScheme, TlbSpec, WritePolicy, preset,
+    ByteSize, CacheSpec, EventDelivery, Hierarchy, Identity, Inclusion, Level, Machine,
+    Replacement, Semantics, TagScheme, TlbSpec, WritePolicy, preset,
 };
 
-use super::vee07;
+use super::{ref64, vee07};
 
 #[test]
 fn vee07_is_the_machine_of_the_paper() {
@@ -43,6 +43,26 @@ fn every_real_machine_tells_its_sources_and_what_things_cost() {
         assert_eq!(machine.tags(), TagScheme::Architectural, "{name}");
         let text = preset::source(name).unwrap();
         assert!(text.contains("# Sources, where a line names no other:"), "{name}");
+    }
+}
+
+#[test]
+fn every_preset_replays_a_real_program_and_keeps_the_laws() {
+    let references = ref64::read(ref64::FIRST_MILLION);
+    for name in preset::names() {
+        let machine =
+            preset::named(name).unwrap().with_overrides([("walk.memory", "l1d")]).unwrap();
+        let mut hierarchy = Hierarchy::new(&machine);
+        for reference in &references[..200_000] {
+            hierarchy.access(reference.kind, reference.address, reference.bytes, &mut Identity);
+        }
+        hierarchy.check_laws().unwrap();
+        let counts = hierarchy.counts();
+        let levels = [&counts.l1, &counts.l2, &counts.l3];
+        let misses = levels.map(|level| level.fetches.misses + level.reads.misses);
+        assert!(misses[0] > 0 && misses[0] < 20_000, "{name}: {misses:?}");
+        assert!(misses[1] <= misses[0] && misses[2] <= misses[1], "{name}: {misses:?}");
+        assert_eq!(misses[2] > 0, machine.l3().is_some(), "{name}: {misses:?}");
     }
 }
 
