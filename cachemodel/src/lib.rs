@@ -6,20 +6,33 @@
 //! reference returns its [`Outcome`], and [`Counts`] add up.
 //!
 //! ```
-//! use strata_cachemodel::{ControlEvent, Hierarchy, Machine, Mapping, PageSize, RefKind};
+//! use strata_cachemodel::{
+//!     ControlEvent, Hierarchy, Machine, Mapping, PageSize, RefKind, Translator,
+//! };
+//!
+//! /// A kernel in the upper half, on global large pages, and a program below.
+//! struct Pages;
+//!
+//! impl Translator for Pages {
+//!     fn mapping(&mut self, va: u64) -> Mapping {
+//!         if va >> 63 == 1 {
+//!             Mapping::new(0x1000, PageSize::Size2M).with_global(true)
+//!         } else {
+//!             Mapping::new(0x2345, PageSize::Size4K)
+//!         }
+//!     }
+//! }
 //!
 //! let mut machine = Machine::load("vee07")?;
 //! machine.set("l2.size", "4MiB")?;
 //! let mut hierarchy = Hierarchy::new(&machine);
-//!
-//! let kernel = Mapping::new(0x1000, PageSize::Size2M).with_global(true);
-//! let user = Mapping::new(0x2345, PageSize::Size4K);
-//! hierarchy.access(RefKind::Fetch, 0xffff_8000_0000_0000, 4, kernel, None);
-//! hierarchy.access(RefKind::Fetch, 0x40_0000, 4, user, None);
+//! let mut fetch = |hierarchy: &mut Hierarchy, va| {
+//!     hierarchy.access(RefKind::Fetch, va, 4, &mut Pages).tlb_misses
+//! };
+//! let (kernel, user) = (0xffff_8000_0000_0000, 0x40_0000);
+//! assert_eq!([kernel, user].map(|va| fetch(&mut hierarchy, va)), [1, 1]);
 //! hierarchy.control(ControlEvent::WriteCr3(0x5000));
-//! let kept = hierarchy.access(RefKind::Fetch, 0xffff_8000_0000_0000, 4, kernel, None);
-//! let dropped = hierarchy.access(RefKind::Fetch, 0x40_0000, 4, user, None);
-//! assert_eq!((kept.tlb_misses(), dropped.tlb_misses()), (0, 1));
+//! assert_eq!([kernel, user].map(|va| fetch(&mut hierarchy, va)), [0, 1]);
 //!
 //! hierarchy.check_laws()?;
 //! assert_eq!(hierarchy.counts().itlb.all.misses, 3);
