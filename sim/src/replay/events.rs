@@ -3,7 +3,7 @@
 use super::Replay;
 use crate::functions::Namer;
 use strata_cachemodel::{ControlEvent, ControlRegisters, PhysAddr};
-use strata_workloads::trace::{ControlRegister, Definitions, Event, PageSize};
+use strata_workloads::trace::{ControlRegister, Definitions, Event};
 
 const PAGE_FAULT: u8 = 14;
 
@@ -112,7 +112,11 @@ impl<N: Namer> Replay<N> {
     /// Gives the model the machine's state as it is, which drops nothing.
     pub(super) fn take_over_state(&mut self) {
         self.addressing.follow(&self.state, &self.tables);
-        for (number, cpu) in (0..).zip(&self.state.cpus) {
+        // The one that runs comes last: it counts where CPUs of the model stand for several.
+        let present = self.state.cpu;
+        let others = (0..self.state.cpus.len() as u16).filter(|&number| number != present);
+        for number in others.chain([present]) {
+            let cpu = &self.state.cpus[usize::from(number)];
             // A stream that tells no control registers keeps the model's defaults.
             if cpu.cr0 == 0 {
                 continue;
