@@ -10,6 +10,7 @@ use strata_symbols::{
     read_kallsyms_with_modules, read_proc_modules, read_symbol_list,
 };
 use strata_workloads::manifest::{self, CaptureManifest};
+use strata_workloads::trace::SpaceId;
 
 /// File of a capture folder with the fingerprints of the code that ran.
 pub const FINGERPRINTS: &str = "symbols/fingerprints";
@@ -337,6 +338,13 @@ impl Namer for CaptureNames {
     fn settle(&mut self, place: &Place<'_>) -> Option<Name> {
         self.identify();
         look_up(&self.symbols, place, space_of(place))
+    }
+
+    fn name_data(&self, owner: Layer, space: Option<SpaceId>, address: u64) -> Option<Name> {
+        let space = space.map_or(NO_SPACE, |space| AddressSpaceId(u64::from(space.0)));
+        let found = self.symbols.lookup_data(owner, space, address)?;
+        let object = found.symbol?.display_name().into_owned();
+        Some(Name { module: found.module.to_owned(), function: object, address: found.start })
     }
 }
 

@@ -27,6 +27,20 @@ pub enum Error {
         /// Of the hierarchy.
         total: u64,
     },
+    /// The classes of a layer's misses do not sum to its misses.
+    #[error(
+        "conservation law broken: the {structure} misses of {layer} are {misses}, their classes sum to {sum}; this is a fault in strata, and no figure of this run can be trusted"
+    )]
+    Classes {
+        /// Which structure.
+        structure: &'static str,
+        /// Whose misses.
+        layer: strata_symbols::Layer,
+        /// Over all classes.
+        sum: u64,
+        /// Counted by the functions.
+        misses: u64,
+    },
     /// The range of instructions has nothing in it.
     #[error("instructions {from}..{to} hold nothing: {why}")]
     Range {

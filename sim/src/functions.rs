@@ -51,6 +51,13 @@ pub trait Namer {
             Naming::Later => None,
         }
     }
+
+    /// The object at an address of data that belongs to `owner`, where one is known. Asked after
+    /// the last call of [`settle`](Self::settle).
+    fn name_data(&self, owner: Layer, space: Option<SpaceId>, address: u64) -> Option<Name> {
+        let _ = (owner, space, address);
+        None
+    }
 }
 
 /// Knows no names at all.

@@ -7,10 +7,12 @@
 mod addressing;
 mod capture_names;
 mod counters;
+mod data_misses;
 mod delivery;
 mod error;
 mod functions;
 mod layers;
+mod miss_classes;
 mod pipeline;
 mod plans;
 mod profile;
@@ -21,11 +23,13 @@ mod who;
 pub use addressing::{Addressing, Page};
 pub use capture_names::{CaptureNames, FINGERPRINTS, NamesError};
 pub use counters::{Counters, Level, Tally};
+pub use data_misses::{DataGrain, DataMisses, DataRow, DataSide};
 pub use error::Error;
 pub use functions::{
     Function, FunctionId, Functions, Name, Nameless, Namer, Naming, Place, Segment,
 };
 pub use layers::layer_of;
+pub use miss_classes::{CacheMisses, MissClasses, TlbMisses};
 pub use pipeline::{ReadReport, for_each_batch};
 pub use profile::{Profile, Row};
 pub use replay::{Extent, Remarks, Replay};

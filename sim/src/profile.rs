@@ -1,8 +1,10 @@
 //! What a replay found: counts by function, and totals that they sum to.
 
 use crate::counters::{Counters, Tally};
+use crate::data_misses::DataSide;
 use crate::error::Error;
 use crate::functions::Function;
+use crate::miss_classes::MissClasses;
 use crate::replay::Remarks;
 use strata_cachemodel::{Counts, Machine};
 
@@ -28,6 +30,10 @@ pub struct Profile {
     pub counts: Counts,
     /// What a reader of these figures should know.
     pub remarks: Remarks,
+    /// Why the structures missed, if that was asked for.
+    pub classes: Option<MissClasses>,
+    /// Pages or objects that data misses were on, if that was asked for.
+    pub data: Option<DataSide>,
 }
 
 impl Profile {
@@ -69,6 +75,20 @@ impl Profile {
                 return Err(Error::Sum { counter, sum, total: machine_total });
             }
         }
-        Ok(Profile { machine, rows, total, counts, remarks })
+        Ok(Profile { machine, rows, total, counts, remarks, classes: None, data: None })
+    }
+
+    /// Holds what was collected besides the rows against them.
+    ///
+    /// # Errors
+    /// [`Error::Classes`] or [`Error::Sum`] for what does not sum to the misses counted.
+    pub(crate) fn check_parts(&self) -> Result<(), Error> {
+        if let Some(classes) = &self.classes {
+            classes.check(&self.rows)?;
+        }
+        if let Some(data) = &self.data {
+            data.check(&self.total)?;
+        }
+        Ok(())
     }
 }

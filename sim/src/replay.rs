@@ -2,16 +2,18 @@
 
 use crate::addressing::{Addressing, Now};
 use crate::counters::{Counters, Rows};
+use crate::data_misses::{DataGrain, DataWatch};
 use crate::delivery;
 use crate::error::Error;
 use crate::functions::{Function, Namer};
+use crate::miss_classes::{Classes, MissClasses};
 use crate::plans::{Plan, Plans};
 use crate::profile::{Profile, Row};
 use crate::who::{Charged, Who};
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 use strata_cachemodel::{Counts, EventDelivery, Hierarchy, Machine, Outcome, RefKind};
-use strata_workloads::trace::{Batch, Definitions, Interrupt, MachineState};
+use strata_workloads::trace::{Batch, Definitions, Interrupt, Lacks, MachineState};
 
 mod events;
 
@@ -47,6 +49,8 @@ pub struct Remarks {
     pub dma_transfers: u64,
     /// VMRUN and #VMEXIT.
     pub guest_switches: u64,
+    /// CPUs that the stream tells of.
+    pub cpus: u64,
 }
 
 /// A replay under way.
@@ -66,6 +70,11 @@ pub struct Replay<N> {
     baseline: Option<Counts>,
     remarks: Remarks,
     actors: Option<Actors>,
+    classes_before: Classes,
+    data: Option<DataWatch>,
+    /// The row that the present CPU executed last, and those of the others.
+    last_row: Option<u32>,
+    last_rows: FxHashMap<u16, Option<u32>>,
 }
 
 impl<N: Namer> Replay<N> {
@@ -87,10 +96,33 @@ impl<N: Namer> Replay<N> {
             extent,
             position: 0,
             remarks: Remarks::default(),
+            classes_before: Classes::default(),
+            data: None,
+            last_row: None,
+            last_rows: FxHashMap::default(),
         };
         replay.take_over_state();
         replay.follow_context();
         replay
+    }
+
+    /// From now on every miss is told apart, at several times the cost of the replay; to be called
+    /// before the first batch.
+    pub fn classify(&mut self) {
+        self.hierarchy.enable_classification();
+        self.actors.get_or_insert_default();
+    }
+
+    /// From now on pages or objects that data misses are on are collected, at a third or so of the
+    /// speed; to be called before the first batch.
+    pub fn watch_data(&mut self, grain: DataGrain) {
+        self.data = Some(DataWatch::new(grain));
+        self.actors.get_or_insert_default();
+    }
+
+    /// Says what the stream does not know; to be called before the first batch.
+    pub fn set_lacks(&mut self, lacks: Lacks) {
+        self.who.set_layers_known(!lacks.privilege);
     }
 
     /// Completed instructions since the start of the stream.
@@ -155,6 +187,8 @@ impl<N: Namer> Replay<N> {
     fn end_warm_up(&mut self) {
         if self.position >= self.extent.range.start.saturating_add(self.extent.warm_up) {
             self.baseline = Some(self.hierarchy.counts());
+            self.classes_before = self.classes();
+            self.data.iter_mut().for_each(DataWatch::clear);
             self.rows.clear();
         }
     }
@@ -173,9 +207,11 @@ impl<N: Namer> Replay<N> {
         if self.rows.executed.len() < self.who.functions().len() {
             self.rows.grow(self.who.functions().len());
         }
-        let Charged::Row(row) = charged else {
-            return self.split(plan, addresses, iterations, tables, plans);
+        let row = match charged {
+            Charged::Row(row) if self.data.is_none() => row,
+            _ => return self.split(plan, addresses, iterations, tables, plans),
         };
+        self.last_row = Some(row as u32);
         if self.actors.is_some() {
             self.announce(row);
         }
@@ -224,6 +260,7 @@ impl<N: Namer> Replay<N> {
             return;
         }
         let deviations = &mut self.rows.deviations[row];
+        let data = &mut self.data;
         let mut now = Now { addressing: &mut self.addressing, tables };
         for iteration in 0..iterations {
             for (operand, &start) in operands.iter().zip(starts) {
@@ -237,12 +274,15 @@ impl<N: Namer> Replay<N> {
                     self.hierarchy.access(operand.kind, va, u32::from(operand.bytes), &mut now);
                 if outcome != Outcome::HIT {
                     deviations.deviate(operand.kind, &outcome);
+                    if let Some(data) = data {
+                        data.add(operand.kind, va, &outcome);
+                    }
                 }
             }
         }
     }
 
-    /// An execution that runs from one function into the next.
+    /// An execution that runs from one function into the next, reference by reference.
     #[cold]
     fn split(
         &mut self,
@@ -259,6 +299,7 @@ impl<N: Namer> Replay<N> {
             segments[after - 1].function.0 as usize
         };
         if self.pending.is_some() {
+            self.announce(row_of(0));
             self.deliver(plan.privilege, row_of(0), tables);
         }
         let code = plans.code(plan, &tables.blocks[index]);
@@ -278,6 +319,7 @@ impl<N: Namer> Replay<N> {
             }
         }
         let row = row_of(begun);
+        self.last_row = Some(row as u32);
         self.announce(row);
         self.hierarchy.set_instruction(va);
         for (operand, &address) in operands {
@@ -305,6 +347,9 @@ impl<N: Namer> Replay<N> {
         let outcome = self.hierarchy.access(kind, va, bytes, &mut now);
         if outcome != Outcome::HIT {
             self.rows.deviations[row].deviate(kind, &outcome);
+            if let Some(data) = &mut self.data {
+                data.add(kind, va, &outcome);
+            }
         }
     }
 
@@ -318,6 +363,9 @@ impl<N: Namer> Replay<N> {
             let outcome =
                 self.hierarchy.access(reference.kind, reference.address, reference.bytes, &mut now);
             self.rows.deviations[row].count(reference.kind, &outcome);
+            if let Some(data) = &mut self.data {
+                data.add(reference.kind, reference.address, &outcome);
+            }
             self.remarks.synthesised_references += 1;
         }
     }
@@ -325,7 +373,19 @@ impl<N: Namer> Replay<N> {
     /// Tells the machine which layer the function of `row` belongs to.
     fn announce(&mut self, row: usize) {
         if let Some(actors) = &mut self.actors {
-            actors.announce(self.who.functions()[row].layer, &mut self.hierarchy);
+            let layer = self.who.functions()[row].layer;
+            actors.announce(layer, &mut self.hierarchy);
+            if let Some(data) = &mut self.data {
+                data.announce(layer, self.addressing.space(), &self.state);
+            }
+        }
+    }
+
+    /// Why the machine missed so far, if that was asked for.
+    fn classes(&self) -> Classes {
+        Classes {
+            caches: self.hierarchy.cache_classes().cloned().unwrap_or_default(),
+            tlbs: self.hierarchy.tlb_classes().cloned().unwrap_or_default(),
         }
     }
 
@@ -348,12 +408,20 @@ impl<N: Namer> Replay<N> {
         };
         let counts = self.hierarchy.counts() - baseline;
         counts.check_laws(self.hierarchy.machine())?;
+        let classes = self.hierarchy.cache_classes().map(|_| {
+            let layers = self.actors.as_ref().map_or(&[][..], |actors| &actors.layers);
+            MissClasses::between(&self.classes_before, &self.classes(), layers)
+        });
         let mut remarks = self.remarks;
         remarks.untranslated_pages = self.addressing.unknown_pages;
+        remarks.cpus = self.state.cpus.len() as u64;
         let (functions, namer) = self.who.settle(&self.tables.blocks);
         let rows = merge(functions.into_iter().zip(self.rows.settle()));
         let machine = self.hierarchy.machine().clone();
-        let profile = Profile::new(machine, rows, counts, remarks)?;
+        let mut profile = Profile::new(machine, rows, counts, remarks)?;
+        profile.data = self.data.map(|data| data.settle(&namer, &self.tables));
+        profile.classes = classes;
+        profile.check_parts()?;
         Ok((profile, namer))
     }
 }

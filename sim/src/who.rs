@@ -48,6 +48,7 @@ pub(crate) struct Who<N> {
     /// The present circumstances, by privilege level.
     present: [u32; 4],
     last: Vec<Last>,
+    layers_known: bool,
 }
 
 impl<N: Namer> Who<N> {
@@ -57,7 +58,13 @@ impl<N: Namer> Who<N> {
             numbers: FxHashMap::default(),
             present: [0; 4],
             last: Vec::new(),
+            layers_known: true,
         }
+    }
+
+    /// Whether the stream knows privilege levels, without which there are no layers.
+    pub(crate) fn set_layers_known(&mut self, known: bool) {
+        self.layers_known = known;
     }
 
     /// Takes note of a change of who runs, of the address space, or of whose pages are whose.
@@ -130,7 +137,11 @@ impl<N: Namer> Who<N> {
         tables: &Definitions,
     ) -> &[Segment] {
         let block = &tables.blocks[index];
-        let layer = layer_now(block, state, addressing, tables);
+        let layer = if self.layers_known {
+            layer_now(block, state, addressing, tables)
+        } else {
+            Layer::Unknown
+        };
         self.functions.of(index, block, layer, addressing.space())
     }
 

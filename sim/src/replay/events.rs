@@ -10,6 +10,10 @@ const PAGE_FAULT: u8 = 14;
 impl<N: Namer> Replay<N> {
     pub(super) fn event(&mut self, event: &Event, tables: &Definitions) {
         let live = self.extent.range.contains(&self.position);
+        if let Event::Cpu { number } = *event {
+            self.last_rows.insert(self.state.cpu, self.last_row);
+            self.last_row = self.last_rows.get(&number).copied().flatten();
+        }
         self.state.apply(event);
         match *event {
             Event::Translation(id) => self.translation(id, tables),
@@ -92,6 +96,9 @@ impl<N: Namer> Replay<N> {
             }
             Event::VmExit { .. } => {
                 self.remarks.guest_switches += 1;
+                if let Some(row) = self.last_row {
+                    self.rows.deviations[row as usize].exits += 1;
+                }
                 ControlEvent::GuestExit
             }
             Event::Current(vcpu) => ControlEvent::Domain(vcpu.domain),
