@@ -2,9 +2,23 @@
 //!
 //! SDM is the Intel 64 and IA-32 Architectures Software Developer's Manual, volume 3, in the
 //! edition of June 2016 (325384-059US); later ones renumber its chapters 4 (paging) and 28 (VPID
-//! and EPT). APM is the AMD64 Architecture Programmer's Manual, volume 2 (24593). Only what the
-//! manual demands is dropped: hardware may always drop more. Where it is silent the reading is
-//! taken that drops more, and said to be a reading.
+//! and EPT), and their text of 4.10.4.1 and 28.3.3.1 (there 29.4.3.1) has the same rules. APM is
+//! the AMD64 Architecture Programmer's Manual, volume 2 (24593). Only what the manual demands is
+//! dropped: hardware may always drop more.
+//!
+//! Where it is silent the reading is taken that drops more. Readings are:
+//! - that SMEP and PAE take global entries made under the current PCID along, and that VM entries
+//!   without VPIDs, INVVPID 0 and INVEPT take global ones along: the text says all, and names global
+//!   ones as excepted where they are;
+//! - that a page fault drops global entries of other PCIDs, and that an SMI does on Intel what it
+//!   does on AMD;
+//! - that the AMD manual's "entire TLB" at changes of CR0 and CR4 is that of the current ASID, as its
+//!   15.16.1 says of events in guests; that INVLPGA is for all PCIDs; that TLB control 3 takes
+//!   global entries along, which Xen and Linux rely on; that TLB control drops guest-physical
+//!   translations of the ASID, as Linux has it.
+//!
+//! The operands of INVLPGB are as Linux and SVSM use them; volume 3 of the APM was not read. Nor was
+//! an edition of SDM volume 2 that has CR3's bit 63 among the causes of #GP without PCIDs.
 
 use super::event::{Broadcast, ControlEvent};
 use super::flush::{

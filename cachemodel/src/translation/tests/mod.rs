@@ -6,6 +6,7 @@ mod laws;
 mod naive_rules;
 mod naive_tlb;
 mod naive_walk;
+mod order;
 mod rules;
 mod schemes;
 mod timing;

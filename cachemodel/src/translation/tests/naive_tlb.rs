@@ -126,7 +126,7 @@ impl Array {
                 self.random ^= self.random << 25;
                 self.random ^= self.random >> 27;
                 let x = self.random.wrapping_mul(2_685_821_657_736_338_717) >> 32;
-                (u128::from(x) * ways as u128 >> 32) as usize
+                ((u128::from(x) * ways as u128) >> 32) as usize
             }
             Replacement::TreePlru => {
                 let (mut first, mut length) = (0, ways.next_power_of_two());
