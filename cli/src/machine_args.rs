@@ -1,16 +1,20 @@
 //! Which machine is modelled.
 
-use strata_cachemodel::Machine;
+use strata_cachemodel::{Machine, preset};
 
 /// Which machine is modelled.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct MachineArgs {
-    /// A preset (vee07, peer) or a machine file in TOML
-    #[arg(long, value_name = "NAME|FILE", default_value = "vee07")]
+    #[arg(long, value_name = "NAME|FILE", default_value = "vee07", help = machine_help())]
     machine: String,
     /// Change one parameter of the machine, as in l2.size=4MiB; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
+}
+
+fn machine_help() -> String {
+    let names: Vec<_> = preset::names().collect();
+    format!("A machine file in TOML, or a preset: {}", names.join(", "))
 }
 
 impl MachineArgs {

@@ -9,7 +9,8 @@ use crate::talk::TalkArgs;
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::path::PathBuf;
-use strata_results::{By, Figure, Selection, SortKey};
+use strata_results::{By, DataSelection, Figure, Selection, SortKey};
+use strata_sim::DataGrain;
 use strata_symbols::Layer;
 
 /// Replays a capture through caches and TLBs and says who missed what.
@@ -22,18 +23,21 @@ pub(crate) struct ReplayArgs {
     capture: PathBuf,
     #[command(flatten)]
     machine: MachineArgs,
-    /// What a row stands for
-    #[arg(long, value_parser = names(By::ALL.map(By::name)).try_map(|name| name.parse::<By>()), default_value = "function")]
-    by: By,
+    /// What a row stands for; page and object are those that data misses are on
+    #[arg(long, value_parser = groupings(), default_value = "function")]
+    by: Grouping,
     /// How the result is written
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Rows to show, or `all`; the rest is summed into one row [default: 40 in a table, else all]
     #[arg(long, value_name = "N", value_parser = quantity::rows)]
     top: Option<RowLimit>,
-    /// What rows are sorted by, the largest first
-    #[arg(long, value_name = "KEY", default_value = "instructions", value_parser = PossibleValuesParser::new(SortKey::all().into_iter().map(SortKey::name)).try_map(|name| name.parse::<SortKey>()))]
-    sort: SortKey,
+    /// What rows are sorted by, the largest first [default: instructions, or l1d-misses by page or object]
+    #[arg(long, value_name = "KEY", value_parser = PossibleValuesParser::new(SortKey::all().into_iter().map(SortKey::name)).try_map(|name| name.parse::<SortKey>()))]
+    sort: Option<SortKey>,
+    /// Say of each miss why: first access, room, conflicts, other layers, flushes; several times slower
+    #[arg(long)]
+    classify: bool,
     /// Show this layer only (hypervisor, dom0-kernel, dom1-user, idle, …); may be repeated
     #[arg(long, value_name = "LAYER")]
     layer: Vec<Layer>,
@@ -56,6 +60,28 @@ pub(crate) struct ReplayArgs {
     output: OutputArgs,
     #[command(flatten)]
     talk: TalkArgs,
+}
+
+/// What rows stand for.
+#[derive(Clone, Copy, Debug)]
+enum Grouping {
+    /// Code.
+    Code(By),
+    /// What data misses are on.
+    Data(DataGrain),
+}
+
+/// Names of data groupings on the command line.
+const DATA: [(&str, DataGrain); 2] = [("page", DataGrain::Page), ("object", DataGrain::Object)];
+
+fn groupings() -> impl TypedValueParser<Value = Grouping> {
+    let all = By::ALL.map(By::name).into_iter().chain(DATA.map(|(name, _)| name));
+    PossibleValuesParser::new(all).try_map(|name| {
+        match DATA.into_iter().find(|(data, _)| *data == name) {
+            Some((_, grain)) => Ok(Grouping::Data(grain)),
+            None => name.parse().map(Grouping::Code),
+        }
+    })
 }
 
 /// How a result is written.
@@ -82,30 +108,50 @@ fn names<const N: usize>(names: [&'static str; N]) -> PossibleValuesParser {
 /// If the capture cannot be replayed or the result not be written.
 pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<()> {
     args.output.check()?;
+    let machine = args.machine.load()?;
+    if let Some(sort) = args.sort {
+        sort.check(&machine)?;
+    }
+    let default_top = (args.format == Format::Table).then_some(TABLE_ROWS);
+    let top = args.top.map_or(default_top, |limit| limit.0);
+    let rows = match args.by {
+        Grouping::Code(by) => {
+            let sort = args.sort.unwrap_or_default();
+            Rows::Code(Selection { by, sort, top, layers: args.layer })
+        }
+        Grouping::Data(grain) => Rows::Data(grain, DataSelection::new(args.sort, top, args.layer)?),
+    };
     let replaying = Replaying {
-        machine: args.machine.load()?,
+        machine,
         span: args.range.unwrap_or(Span { from: 0, to: None }),
         warm_up: args.warm_up,
         symbols: !args.no_symbols,
         allow_truncated: args.allow_truncated,
+        classify: args.classify,
+        data: match rows {
+            Rows::Code(_) => None,
+            Rows::Data(grain, _) => Some(grain),
+        },
         talk: args.talk,
     };
     let report = replaying.run(&CaptureInput::open(&args.capture)?)?;
-    let default_top = (args.format == Format::Table).then_some(TABLE_ROWS);
-    let selection = Selection {
-        by: args.by,
-        sort: args.sort,
-        top: args.top.map_or(default_top, |limit| limit.0),
-        layers: args.layer,
-    };
-    let text = match args.format {
-        Format::Table => {
-            let fitting = Figure::fitting(args.by);
+    let text = match (rows, args.format) {
+        (Rows::Code(selection), Format::Table) => {
+            let fitting = Figure::fitting(selection.by);
             let columns = if args.columns.is_empty() { fitting } else { &args.columns };
             report.to_text(selection, columns)
         }
-        Format::Csv => report.to_csv(selection)?,
-        Format::Json => report.to_json(selection)?,
+        (Rows::Code(selection), Format::Csv) => report.to_csv(selection)?,
+        (Rows::Code(selection), Format::Json) => report.to_json(selection)?,
+        (Rows::Data(_, selection), Format::Table) => report.to_data_text(&selection),
+        (Rows::Data(_, selection), Format::Csv) => report.to_data_csv(&selection)?,
+        (Rows::Data(_, selection), Format::Json) => report.to_data_json(&selection)?,
     };
     args.output.write(&text)
+}
+
+/// Rows that were asked for.
+enum Rows {
+    Code(Selection),
+    Data(DataGrain, DataSelection),
 }

@@ -8,8 +8,9 @@ use std::time::Instant;
 use strata_cachemodel::Machine;
 use strata_results::{ProfileReport, Provenance, Symbols};
 use strata_sim::{
-    CaptureNames, Extent, Nameless, Namer, Profile, ReadReport, Replay, for_each_batch,
+    CaptureNames, DataGrain, Extent, Nameless, Namer, Profile, ReadReport, Replay, for_each_batch,
 };
+use strata_workloads::trace::Lacks;
 
 /// How to replay.
 #[derive(Clone, Debug)]
@@ -24,6 +25,10 @@ pub(crate) struct Replaying {
     pub(crate) symbols: bool,
     /// Take a trace that ends early for what is whole of it.
     pub(crate) allow_truncated: bool,
+    /// Say of each miss why.
+    pub(crate) classify: bool,
+    /// Collect what data misses are on.
+    pub(crate) data: Option<DataGrain>,
     /// What is said.
     pub(crate) talk: TalkArgs,
 }
@@ -44,7 +49,7 @@ impl Replaying {
             Some(_) => (self.drive(input, Nameless)?, Symbols::Off),
             None => (self.drive(input, Nameless)?, Symbols::None),
         };
-        let Driven { profile, read, stopped, .. } = driven;
+        let Driven { profile, read, stopped, lacks, .. } = driven;
         // Reading runs ahead of the replay: what it met beyond the range depends on luck.
         let truncated = read.truncated.filter(|_| !stopped);
         if let (Some(why), false) = (&truncated, self.allow_truncated) {
@@ -69,6 +74,7 @@ impl Replaying {
                 truncated: truncated.map(|why| why.to_string()),
                 manifest: input.folder.as_ref().map(|(_, manifest)| manifest.clone()),
                 symbols,
+                lacks,
             },
         })
     }
@@ -76,8 +82,18 @@ impl Replaying {
     fn drive<N: Namer>(&self, input: &CaptureInput, names: N) -> anyhow::Result<Driven<N>> {
         let started = Instant::now();
         let (reader, _) = input.reader()?;
+        let lacks = reader.lacks();
+        if lacks.fetches && (self.span != Span { from: 0, to: None } || self.warm_up > 0) {
+            bail!(
+                "{}: the trace has no instructions to count, so that there are no ranges of it; \
+                 replay all of it, without --range and --warm-up",
+                input.place()
+            );
+        }
         let expected = match self.span.to {
             Some(to) => Some(to),
+            // Progress is counted in instructions.
+            None if lacks.fetches => None,
             None if self.talk.shows_progress() => input.expected_instructions(),
             None => None,
         };
@@ -88,7 +104,17 @@ impl Replaying {
         };
         let result = for_each_batch(
             reader,
-            |state| Replay::new(&self.machine, names, state, extent),
+            |state| {
+                let mut replay = Replay::new(&self.machine, names, state, extent);
+                replay.set_lacks(lacks);
+                if self.classify {
+                    replay.classify();
+                }
+                if let Some(grain) = self.data {
+                    replay.watch_data(grain);
+                }
+                replay
+            },
             |replay, batch| {
                 replay.batch(batch);
                 bar.set_position(replay.position());
@@ -97,7 +123,7 @@ impl Replaying {
         );
         bar.finish_and_clear();
         let (replay, read) = result.with_context(|| input.place())?;
-        if replay.position() == 0 {
+        if replay.position() == 0 && !lacks.fetches {
             if let Some(why) = &read.truncated {
                 bail!("{}: {why}", input.place());
             }
@@ -110,7 +136,7 @@ impl Replaying {
             "{replayed} instructions in {seconds:.2} s, {:.0} million each second",
             replayed as f64 / seconds / 1e6
         ));
-        Ok(Driven { profile, read, stopped, names })
+        Ok(Driven { profile, read, stopped, lacks, names })
     }
 }
 
@@ -120,12 +146,13 @@ struct Driven<N> {
     read: ReadReport,
     /// It reached the end of its range before that of the trace.
     stopped: bool,
+    lacks: Lacks,
     names: N,
 }
 
 impl<N> Driven<N> {
     fn without_names(self) -> Driven<Nameless> {
-        let Driven { profile, read, stopped, names: _ } = self;
-        Driven { profile, read, stopped, names: Nameless }
+        let Driven { profile, read, stopped, lacks, names: _ } = self;
+        Driven { profile, read, stopped, lacks, names: Nameless }
     }
 }

@@ -54,6 +54,8 @@ pub(crate) fn run(args: ReproduceArgs) -> anyhow::Result<()> {
         warm_up: 0,
         symbols: true,
         allow_truncated: false,
+        classify: false,
+        data: None,
         talk: args.talk,
     };
     let report = replaying.run(&input)?;

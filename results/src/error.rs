@@ -17,6 +17,16 @@ pub enum Error {
         /// The names that exist, separated by commas.
         known: String,
     },
+    /// A machine has nothing that could be sorted by.
+    #[error("machine {machine} has nothing to sort by {key}; {remedy}")]
+    NotModelled {
+        /// The sort key.
+        key: &'static str,
+        /// The machine.
+        machine: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A file exists that may not be replaced.
     #[error("{}: exists already; give another name, or --force to replace it", path.display())]
     Exists {

@@ -22,8 +22,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 mod check_result;
+mod data_table;
 mod error;
+mod known;
 mod layer_figure;
+mod miss_classes;
 mod numbers;
 mod output;
 mod profile_csv;
@@ -40,7 +43,9 @@ mod trace_info;
 mod trace_survey;
 
 pub use check_result::{CheckResult, salvage_text};
+pub use data_table::DataSelection;
 pub use error::Error;
+pub use known::Known;
 pub use layer_figure::layer_figure;
 pub use output::{FILE_LIST, OutputFolder, check_writable, write_file};
 pub use profile_report::ProfileReport;

@@ -1,10 +1,11 @@
 //! A replay's result together with what must be said about it.
 
+use crate::known::Known;
 use crate::numbers::{counted, grouped};
 use crate::profile_table::{Named, ProfileTable, named};
 use crate::provenance::{Provenance, Symbols};
 use crate::selection::Selection;
-use strata_cachemodel::{ByteSize, EventDelivery, Machine, TlbSpec};
+use strata_cachemodel::{ByteSize, EventDelivery, Machine, TagScheme, TlbSpec};
 use strata_sim::Profile;
 
 /// A profile and where it came from: all that its tables, CSV and JSON are made of.
@@ -19,7 +20,12 @@ pub struct ProfileReport {
 impl ProfileReport {
     /// Rows of the profile as `selection` asks.
     pub fn table(&self, selection: Selection) -> ProfileTable {
-        ProfileTable::new(&self.profile, selection)
+        ProfileTable::new(&self.profile, self.known(), selection)
+    }
+
+    /// Which of the counts are known.
+    pub fn known(&self) -> Known {
+        Known::without(self.provenance.lacks)
     }
 
     /// How much of each layer has a name.
@@ -45,6 +51,7 @@ impl ProfileReport {
     /// Whether memory traffic of devices is part of the replay.
     pub fn dma(&self) -> String {
         match self.profile.remarks.dma_transfers {
+            0 if !self.known().events() => "DMA by devices: not available".to_owned(),
             0 => "DMA by devices: not modelled (the trace tells of none)".to_owned(),
             transfers => {
                 let dropped: u64 = self
@@ -65,6 +72,9 @@ impl ProfileReport {
 
     /// How interrupts and exceptions reach memory.
     pub fn delivery(&self) -> String {
+        if !self.known().events() {
+            return "event delivery: not available".to_owned();
+        }
         let remarks = &self.profile.remarks;
         let deliveries = format!("{} interrupts and exceptions", grouped(remarks.deliveries));
         match self.profile.machine.event_delivery() {
@@ -96,6 +106,18 @@ impl ProfileReport {
                 out.extend(complaints.iter().map(|complaint| format!("symbols: {complaint}")));
             }
         }
+        out.extend(self.known().remarks(&self.profile.machine));
+        out.extend(self.cpus());
+        out.extend(self.estimate());
+        let flushes = &self.profile.counts.flushes;
+        if matches!(self.profile.machine.tags(), TagScheme::WhatIf(_)) {
+            let (switches, explicit) = (flushes.switches, flushes.explicit_flushes);
+            out.push(format!(
+                "what-if tags saw {} switches and {} explicit flushes",
+                grouped(switches),
+                grouped(explicit),
+            ));
+        }
         let mut count = |number: u64, what: &str| {
             if number > 0 {
                 out.push(format!("{} {what}", grouped(number)));
@@ -116,6 +138,28 @@ impl ProfileReport {
             "references beyond the page that they begin in and the next, of which the rest is left out",
         );
         out
+    }
+}
+
+impl ProfileReport {
+    /// CPUs of the trace that share one of the machine.
+    fn cpus(&self) -> Option<String> {
+        let (of_trace, of_machine) = (self.profile.remarks.cpus, self.profile.machine.cpus());
+        (of_trace > u64::from(of_machine)).then(|| {
+            format!(
+                "{of_trace} CPUs in the trace share {} of the machine; --set cpus={of_trace} gives                  each its own",
+                counted(u64::from(of_machine), "CPU"),
+            )
+        })
+    }
+
+    /// What estimated cycles are.
+    fn estimate(&self) -> Option<String> {
+        self.profile.machine.cost()?;
+        Some(
+            "est. cycles are an estimate for ranking code: costs of the machine file, added up,              where processors overlap them; a VM exit is charged to the function that ran last"
+                .to_owned(),
+        )
     }
 }
 

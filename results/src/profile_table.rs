@@ -1,5 +1,6 @@
 //! A profile's rows, merged, filtered, sorted and cut to what a reader asked for.
 
+use crate::known::Known;
 use crate::selection::{By, Selection};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -59,6 +60,8 @@ pub struct ProfileTable {
     pub total: Counters,
     /// What was modelled.
     pub machine: Machine,
+    /// Which of the counts are known.
+    pub known: Known,
 }
 
 /// What rows are merged by.
@@ -76,7 +79,7 @@ fn key(row: &Row, by: By) -> Key<'_> {
 
 impl ProfileTable {
     /// Merges and sorts the rows of `profile`.
-    pub fn new(profile: &Profile, selection: Selection) -> Self {
+    pub fn new(profile: &Profile, known: Known, selection: Selection) -> Self {
         let mut groups: BTreeMap<Key<'_>, Counters> = BTreeMap::new();
         let mut selected = Counters::default();
         let wanted = |layer| selection.layers.is_empty() || selection.layers.contains(&layer);
@@ -116,6 +119,7 @@ impl ProfileTable {
             selected,
             total: profile.total,
             machine: profile.machine.clone(),
+            known,
         }
     }
 }

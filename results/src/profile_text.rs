@@ -1,14 +1,16 @@
 //! A profile as a table for people.
 
+use crate::known::Known;
 use crate::numbers::{NOT_AVAILABLE, counted, grouped, percent, rate, shortened};
 use crate::profile_report::{ProfileReport, machine_line};
 use crate::profile_table::{Group, ProfileTable};
 use crate::selection::{By, find};
 use crate::structure::Structure;
 use crate::text_table::{TextTable, wrapped};
-use crate::{Error, Selection};
+use crate::{Error, Selection, miss_classes};
 use std::fmt::Write as _;
 use std::str::FromStr;
+use strata_cachemodel::WalkMemory;
 use strata_sim::Counters;
 
 /// What a table tells of each cache and TLB.
@@ -58,7 +60,10 @@ impl Figure {
         }
     }
 
-    fn text(self, structure: Structure, counters: &Counters) -> String {
+    fn text(self, structure: Structure, counters: &Counters, known: Known) -> String {
+        if !known.structure(structure) {
+            return NOT_AVAILABLE.to_owned();
+        }
         let tally = structure.tally(counters);
         match self {
             Figure::Accesses => grouped(tally.accesses),
@@ -90,6 +95,7 @@ impl ProfileReport {
         out.push('\n');
         out.push_str(&table.to_text(figures));
         out.push('\n');
+        out.push_str(&self.classes_text());
         out.push_str(&self.foot_text());
         out
     }
@@ -99,6 +105,10 @@ impl ProfileReport {
         let machine = &self.profile.machine;
         let total = &self.profile.total;
         let mut replay = counted(total.instructions, "instruction");
+        if !self.known().instructions() {
+            let references = self.profile.counts.references;
+            replay = counted(references.reads + references.writes, "data reference");
+        }
         if total.rep_iterations > 0 {
             let _ = write!(replay, ", {}", counted(total.rep_iterations, "rep iteration"));
         }
@@ -119,6 +129,10 @@ impl ProfileReport {
             let said: Vec<&str> = said.map(String::as_str).collect();
             lines.insert(0, ("workload", said.join("; ")));
         }
+        let lacks = self.provenance.lacks;
+        if !lacks.is_nothing() {
+            lines.push(("lacks", lacks.texts().collect::<Vec<_>>().join(", ")));
+        }
         lines.extend([("machine", machine_line(machine)), ("counting", counting)]);
         lines.into_iter().map(|(label, text)| wrapped(label, &text)).collect()
     }
@@ -135,11 +149,27 @@ impl ProfileReport {
             format!("{functions}% of {} (the module: {modules}%)", named.layer)
         });
         let shares = shares.collect::<Vec<_>>().join(", ");
-        let mut out = wrapped("names", &format!("the function is known for {shares}"));
-        for remark in self.remarks() {
-            out.push_str(&wrapped("note", &remark));
+        let mut out = String::new();
+        if !shares.is_empty() {
+            out.push_str(&wrapped("names", &format!("the function is known for {shares}")));
         }
+        out.push_str(&self.remarks_text());
         out
+    }
+
+    /// Why misses happened, if that was asked for.
+    pub(crate) fn classes_text(&self) -> String {
+        match &self.profile.classes {
+            Some(classes) => {
+                miss_classes::to_text(classes, &self.profile.machine, self.known()) + "\n"
+            }
+            None => String::new(),
+        }
+    }
+
+    /// Remarks, each with its label.
+    pub(crate) fn remarks_text(&self) -> String {
+        self.remarks().iter().map(|remark| wrapped("note", remark)).collect()
     }
 }
 
@@ -164,6 +194,14 @@ impl ProfileTable {
                 bottom.push(figure.heading().to_owned());
             }
         }
+        if self.machine.walk().memory != WalkMemory::Off {
+            top.extend(["page walks".to_owned(), String::new()]);
+            bottom.extend(["count".to_owned(), "accesses".to_owned()]);
+        }
+        if self.machine.cost().is_some() {
+            top.push("est.".to_owned());
+            bottom.push("cycles".to_owned());
+        }
         table.header(top.iter().zip(&bottom).map(|(top, bottom)| format!("{top}\n{bottom}")));
         for row in &self.rows {
             table.row(self.cells(names_of(row, by), &row.counters, figures));
@@ -187,10 +225,22 @@ impl ProfileTable {
 
     fn cells(&self, names: Vec<String>, counters: &Counters, figures: &[Figure]) -> Vec<String> {
         let mut cells = names;
-        cells.push(grouped(counters.instructions));
+        let known = self.known;
+        let or_not = |known: bool, number: u64| {
+            if known { grouped(number) } else { NOT_AVAILABLE.to_owned() }
+        };
+        cells.push(or_not(known.instructions(), counters.instructions));
         cells.push(percent(counters.instructions, self.total.instructions));
         for structure in Structure::of(&self.machine) {
-            cells.extend(figures.iter().map(|figure| figure.text(structure, counters)));
+            cells.extend(figures.iter().map(|figure| figure.text(structure, counters, known)));
+        }
+        if self.machine.walk().memory != WalkMemory::Off {
+            cells.push(grouped(counters.walks));
+            cells.push(or_not(known.walk_references(), counters.walk_accesses()));
+        }
+        if self.machine.cost().is_some() {
+            let cycles = known.cycles(counters, &self.machine);
+            cells.push(cycles.map_or(NOT_AVAILABLE.to_owned(), |cycles| grouped(cycles as u64)));
         }
         cells
     }

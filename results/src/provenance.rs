@@ -1,6 +1,7 @@
 //! What a reader must know of a report besides its numbers.
 
 use strata_workloads::manifest::CaptureManifest;
+use strata_workloads::trace::Lacks;
 
 /// Where a stream came from and how it was read.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,8 @@ pub struct Provenance {
     pub manifest: Option<CaptureManifest>,
     /// Whether symbols were used.
     pub symbols: Symbols,
+    /// What the trace does not know.
+    pub lacks: Lacks,
 }
 
 /// What names come from.

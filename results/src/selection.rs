@@ -74,6 +74,26 @@ impl SortKey {
         }
     }
 
+    /// Says whether a machine has what is asked for.
+    ///
+    /// # Errors
+    /// [`Error::NotModelled`] if it does not.
+    pub fn check(self, machine: &Machine) -> Result<(), Error> {
+        let (has, remedy) = match self {
+            SortKey::Instructions => (true, ""),
+            SortKey::Cycles => (
+                machine.cost().is_some(),
+                "give it costs, as in --set cost.base-cpi=1 --set cost.memory=200",
+            ),
+            SortKey::Misses(structure) | SortKey::Mpki(structure) => (
+                Structure::of(machine).contains(&structure),
+                "take another machine, or another key",
+            ),
+        };
+        let (key, machine) = (self.name(), machine.name().to_owned());
+        if has { Ok(()) } else { Err(Error::NotModelled { key, machine, remedy }) }
+    }
+
     /// Orders the larger first.
     pub(crate) fn compare(self, a: &Counters, b: &Counters, machine: &Machine) -> Ordering {
         let mpki = |counters: &Counters, structure: Structure| {

@@ -56,7 +56,9 @@ impl ProfileReport {
         let mut layers = self.by(By::Layer, SortKey::Instructions, None);
         layers.rows.sort_by_key(|row| row.layer);
         let total = layers.total;
-        let structures = Structure::of(&self.profile.machine);
+        let known = self.known();
+        let mut structures = Structure::of(&self.profile.machine);
+        structures.retain(|&structure| known.structure(structure));
         let mut out = TextTable::new(1);
         out.header(
             ["", "instructions"]
