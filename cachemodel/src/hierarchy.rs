@@ -1,19 +1,19 @@
 //! Caches and TLBs driven by references.
 //!
-//! A reference is *plain* if its page is where the TLB's last look-up of it left it, its line is the
-//! one touched last in its set, and it lies in one line: then it is a hit in both, changes nothing
-//! but the page's recency, and is counted without a look-up. Nine of ten references are, on any
-//! machine. All others take the full way, which alone would give the same counts.
+//! Nine of ten references hit in a page that was looked up not long ago and in the first level, and
+//! concern nothing else. They are made near at hand and counted together; all others take the full
+//! way, which alone would give the same counts.
 
 mod execution;
 mod full;
+mod near;
 
 pub use execution::{Code, Operand, Run};
 
 use crate::caches::Actor;
 use crate::counts::Counts;
 use crate::error::BrokenLaw;
-use crate::machine::{Machine, WalkMemory};
+use crate::machine::{CacheSpec, Machine, Replacement, WalkMemory};
 use crate::memory::{CacheClasses, Memory};
 use crate::outcome::Outcome;
 use crate::page::PhysAddr;
@@ -57,7 +57,7 @@ pub struct Reference {
     pub bytes: u32,
 }
 
-/// Plain references by kind: read, write, fetch.
+/// References that hit in TLB and level 1, by kind.
 #[derive(Debug, Clone, Copy, Default)]
 struct PlainHits {
     fetches: u64,
@@ -65,7 +65,29 @@ struct PlainHits {
     writes: u64,
 }
 
-/// No line has this number.
+impl PlainHits {
+    #[inline(always)]
+    fn add(&mut self, kind: RefKind, count: u64) {
+        match kind {
+            RefKind::Fetch => self.fetches += count,
+            RefKind::Read => self.reads += count,
+            RefKind::Write | RefKind::ModifyWrite => self.writes += count,
+        }
+    }
+}
+
+/// What a first look at a reference found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// That more is to be looked at.
+    Further,
+    /// A hit of one line.
+    Hit,
+    /// Hits of two lines.
+    TwoHits,
+}
+
+/// No line begins here.
 const NO_LINE: u64 = u64::MAX;
 
 /// Caches and TLBs of a machine.
@@ -92,9 +114,17 @@ pub struct Hierarchy {
     cpu: u16,
     /// Counts look-ups, for recency.
     now: u64,
-    fetch_shift: u32,
-    data_shift: u32,
-    /// Virtual number of the line of the last plain fetch: nothing but a fetch, and what forgets
+    /// All ones, or zero where only the first byte of a fetch counts.
+    fetch_mask: u32,
+    /// All ones, or zero where only the first byte of an operand counts.
+    data_mask: u32,
+    /// The write half of a modify is no access.
+    folds_modifies: bool,
+    /// Ways of both first-level caches, where [`near::Near`] may be used.
+    usual: Option<(usize, usize)>,
+    fetch_line_mask: u64,
+    data_line_mask: u64,
+    /// Virtual address of the line of the last fetch, if that would be plain now: nothing but a fetch, and what forgets
     /// this, touches L1I and ITLB, so another fetch from it is plain.
     last_fetch_line: u64,
     /// Fetches and data accesses can disturb each other's lines.
@@ -104,6 +134,8 @@ pub struct Hierarchy {
     instruction: u64,
     needs_instruction: bool,
     plain: PlainHits,
+    /// Lines beyond the first of those, where each line is an access.
+    plain_lines: PlainHits,
     counts: Counts,
     machine: Machine,
     classes: Option<Box<TlbClasses>>,
@@ -122,15 +154,19 @@ impl Hierarchy {
                 .iter()
                 .any(|cache| cache.inclusion() == crate::machine::Inclusion::Inclusive)
         });
-        Self {
+        let mut hierarchy = Self {
             semantics: machine.semantics(),
             memory: Memory::new(machine),
             unit: TranslationUnit::new(machine, 0),
             parked: std::iter::once(None).chain(parked).collect(),
             cpu: 0,
             now: 0,
-            fetch_shift: machine.l1i().geometry().line_shift(),
-            data_shift: machine.l1d().geometry().line_shift(),
+            fetch_mask: first_byte_mask(machine.semantics()),
+            data_mask: first_byte_mask(machine.semantics()),
+            usual: None,
+            fetch_line_mask: !(machine.l1i().line_bytes() - 1),
+            data_line_mask: !(machine.l1d().line_bytes() - 1),
+            folds_modifies: machine.semantics() == Semantics::Cachegrind,
             last_fetch_line: NO_LINE,
             entangled: level_1.is_unified() || some_inclusive,
             walks: machine.walk().memory != WalkMemory::Off,
@@ -140,10 +176,28 @@ impl Hierarchy {
                 .iter()
                 .any(|level| level.data().prefetcher() == crate::machine::Prefetcher::Stride),
             plain: PlainHits::default(),
+            plain_lines: PlainHits::default(),
             counts: Counts::default(),
             machine: machine.clone(),
             classes: None,
-        }
+        };
+        hierarchy.usual = hierarchy.usual_ways();
+        hierarchy
+    }
+
+    /// Ways of both first-level caches, if all bytes and all modifies count, nothing but these
+    /// caches takes part in a hit, and TLB entries know the time of their last use only.
+    fn usual_ways(&self) -> Option<(usize, usize)> {
+        let plain = !matches!(self.semantics, Semantics::FirstByte | Semantics::Cachegrind)
+            && self.fetch_mask == u32::MAX
+            && !self.entangled
+            && self.memory.first_is_usual()
+            && self.unit.keeps_only_times();
+        let [l1i, l1d] = [self.machine.l1i(), self.machine.l1d()];
+        let usual = |spec: &CacheSpec| {
+            (spec.sets(), spec.line_bytes(), spec.replacement()) == (64, 64, Replacement::Lru)
+        };
+        (plain && usual(l1i) && usual(l1d)).then(|| (l1i.ways(), l1d.ways()))
     }
 
     /// The machine.
@@ -165,11 +219,14 @@ impl Hierarchy {
         bytes: u32,
         translator: &mut T,
     ) -> Outcome {
-        if self.is_plain(kind, va, bytes) {
-            self.count_plain(kind, 1);
-            return Outcome::HIT;
+        match self.first_look(kind, va, bytes) {
+            Look::Further => self.full(kind, va, bytes, translator),
+            Look::Hit => {
+                self.plain.add(kind, 1);
+                Outcome::HIT
+            }
+            Look::TwoHits => self.two_lines_hit(kind),
         }
-        self.full(kind, va, bytes, translator)
     }
 
     /// Many references, as if by [`Hierarchy::access`] one after the other.
@@ -178,88 +235,120 @@ impl Hierarchy {
         references: impl IntoIterator<Item = Reference>,
         translator: &mut T,
     ) {
-        let mut plain = PlainHits::default();
-        for Reference { kind, va, bytes } in references {
-            if self.is_plain(kind, va, bytes) {
-                match kind {
-                    RefKind::Fetch => plain.fetches += 1,
-                    RefKind::Read => plain.reads += 1,
-                    RefKind::Write | RefKind::ModifyWrite => plain.writes += 1,
+        let references = references.into_iter();
+        match self.usual {
+            Some((8, 8)) => self.run_near::<8, 8, T>(references, translator),
+            Some((8, 12)) => self.run_near::<8, 12, T>(references, translator),
+            _ => {
+                for Reference { kind, va, bytes } in references {
+                    self.access(kind, va, bytes, translator);
                 }
-            } else {
-                self.full(kind, va, bytes, translator);
-            }
-        }
-        self.plain.fetches += plain.fetches;
-        self.plain.reads += plain.reads;
-        self.plain.writes += plain.writes;
-    }
-
-    /// Whether a reference is plain; if so its effect has taken place, but for the counts.
-    #[inline(always)]
-    fn is_plain(&mut self, kind: RefKind, va: u64, bytes: u32) -> bool {
-        match kind {
-            RefKind::Fetch => self.is_plain_fetch(va, bytes),
-            RefKind::Read => self.is_plain_data(va, bytes, false),
-            RefKind::Write => self.is_plain_data(va, bytes, true),
-            RefKind::ModifyWrite => {
-                self.semantics != Semantics::Cachegrind && self.is_plain_data(va, bytes, true)
             }
         }
     }
 
-    #[inline(always)]
-    fn is_plain_fetch(&mut self, va: u64, bytes: u32) -> bool {
-        let last = va.wrapping_add(self.bytes_touched(bytes) - 1);
-        let line = va >> self.fetch_shift;
-        if last >> self.fetch_shift != line {
-            return false;
+    /// As [`Hierarchy::run`], with most references made near at hand.
+    fn run_near<const I: usize, const D: usize, T: Translator>(
+        &mut self,
+        mut references: impl Iterator<Item = Reference>,
+        translator: &mut T,
+    ) {
+        while let Some(mut near) = self.near::<I, D>() {
+            let (mut fetches, mut data, mut writes) = (0, 0, 0);
+            let mut seconds = PlainHits::default();
+            let further = references.by_ref().find(|&Reference { kind, va, bytes }| {
+                let beyond = u64::from(bytes.saturating_sub(1));
+                let lines = if kind == RefKind::Fetch {
+                    let lines = near.fetch(va, beyond);
+                    fetches += u64::from(lines > 0);
+                    lines
+                } else {
+                    let lines = near.operand(kind, va, beyond);
+                    data += u64::from(lines > 0);
+                    writes += u64::from(lines > 0 && kind.writes());
+                    lines
+                };
+                if lines == 2 {
+                    seconds.add(kind, 1);
+                }
+                lines == 0
+            });
+            self.plain.fetches += fetches;
+            self.plain.reads += data - writes;
+            self.plain.writes += writes;
+            self.add_second_lines(seconds);
+            let Some(Reference { kind, va, bytes }) = further else { return };
+            self.access(kind, va, bytes, translator);
         }
-        if line == self.last_fetch_line {
-            return true;
+    }
+
+    /// Makes a reference that hits in known pages and the first level and concerns nothing else,
+    /// but for the counts; any other it leaves alone.
+    #[inline(never)]
+    fn first_look(&mut self, kind: RefKind, va: u64, bytes: u32) -> Look {
+        if kind == RefKind::ModifyWrite && self.folds_modifies {
+            return Look::Further;
+        }
+        let mask = if kind == RefKind::Fetch { self.fetch_mask } else { self.data_mask };
+        let beyond = beyond_first(bytes, mask);
+        let line_mask = self.line_mask(kind);
+        let last = va.wrapping_add(beyond);
+        let (first_line, last_line) = (va & line_mask, last & line_mask);
+        let crosses = first_line != last_line;
+        if kind == RefKind::Fetch && !crosses && first_line == self.last_fetch_line {
+            return Look::Hit;
+        }
+        if kind == RefKind::Fetch || self.entangled {
+            self.forget_fetch();
+        }
+        // Two lines of one page.
+        if crosses && ((va ^ last) >> 12 != 0 || last_line - first_line > !line_mask + 1) {
+            return Look::Further;
         }
         self.now += 1;
-        let Some(mapping) = self.unit.front(Side::Instruction, va, self.now) else {
-            return false;
+        let Some(known) = self.unit.front(kind.side(), va, self.now) else {
+            return Look::Further;
         };
-        let rests = self.memory.fetch_front.rests(mapping.physical(va).0);
-        if rests {
-            self.last_fetch_line = line;
+        let physical = known.physical.0;
+        if !self.memory.hits_first(kind, physical)
+            || crosses && !self.memory.hits_first(kind, physical + beyond)
+        {
+            return Look::Further;
         }
-        rests
+        if kind == RefKind::Fetch {
+            self.last_fetch_line = last_line;
+        }
+        if crosses { Look::TwoHits } else { Look::Hit }
+    }
+
+    /// Counts a reference to two lines that both hit.
+    fn two_lines_hit(&mut self, kind: RefKind) -> Outcome {
+        self.plain.add(kind, 1);
+        if self.semantics.counts_references() {
+            return Outcome::HIT;
+        }
+        self.plain_lines.add(kind, 1);
+        Outcome { accesses: [2, 0, 0], ..Outcome::HIT }
+    }
+
+    /// Second lines that hit: accesses of their own, where each line is one.
+    fn add_second_lines(&mut self, PlainHits { fetches, reads, writes }: PlainHits) {
+        if !self.semantics.counts_references() {
+            self.plain_lines.fetches += fetches;
+            self.plain_lines.reads += reads;
+            self.plain_lines.writes += writes;
+        }
     }
 
     #[inline(always)]
-    fn is_plain_data(&mut self, va: u64, bytes: u32, write: bool) -> bool {
-        let last = va.wrapping_add(self.bytes_touched(bytes) - 1);
-        if (va ^ last) >> self.data_shift != 0 {
-            return false;
-        }
-        self.now += 1;
-        let Some(mapping) = self.unit.front(Side::Data, va, self.now) else {
-            return false;
-        };
-        let physical = mapping.physical(va).0;
-        if write {
-            self.memory.data_front.rests_written(physical)
-        } else {
-            self.memory.data_front.rests(physical)
-        }
+    fn line_mask(&self, kind: RefKind) -> u64 {
+        if kind == RefKind::Fetch { self.fetch_line_mask } else { self.data_line_mask }
     }
 
-    /// Bytes that count: one where only the first does, and of none the first.
-    #[inline(always)]
-    fn bytes_touched(&self, bytes: u32) -> u64 {
-        if self.semantics == Semantics::FirstByte { 1 } else { u64::from(bytes.max(1)) }
-    }
-
-    #[inline(always)]
-    fn count_plain(&mut self, kind: RefKind, count: u64) {
-        match kind {
-            RefKind::Fetch => self.plain.fetches += count,
-            RefKind::Read => self.plain.reads += count,
-            RefKind::Write | RefKind::ModifyWrite => self.plain.writes += count,
-        }
+    /// The lengths of instructions are not known: each fetch touches its first byte only.
+    pub fn fetch_first_bytes(&mut self) {
+        self.fetch_mask = 0;
+        self.usual = None;
     }
 
     /// Address of the instruction whose operands come next, for prefetchers that go by it. A fetch
@@ -322,6 +411,7 @@ impl Hierarchy {
         }
         self.unit.enable_classification();
         self.classes = Some(Box::default());
+        self.usual = None;
         self.forget_fetch();
     }
 
@@ -382,7 +472,7 @@ impl Hierarchy {
     /// Size of a line of the first-level instruction cache in bytes, a power of two.
     #[must_use]
     pub fn fetch_line_bytes(&self) -> u64 {
-        1 << self.fetch_shift
+        self.machine.l1i().line_bytes()
     }
 
     /// Dirty lines in the first level of all CPUs. Costs a walk over it.
@@ -399,9 +489,9 @@ impl Hierarchy {
         counts.references.fetches += fetches;
         counts.references.reads += reads;
         counts.references.writes += writes;
-        counts.l1.fetches.add_hits(fetches);
-        counts.l1.reads.add_hits(reads);
-        counts.l1.writes.add_hits(writes);
+        counts.l1.fetches.add_hits(fetches + self.plain_lines.fetches);
+        counts.l1.reads.add_hits(reads + self.plain_lines.reads);
+        counts.l1.writes.add_hits(writes + self.plain_lines.writes);
         counts.itlb.all.add_hits(fetches);
         counts.dtlb.all.add_hits(reads + writes);
         self.memory.add_counts(&mut counts);
@@ -422,4 +512,14 @@ impl Hierarchy {
     pub fn check_laws(&self) -> Result<(), BrokenLaw> {
         self.counts().check_laws(&self.machine)
     }
+}
+
+fn first_byte_mask(semantics: Semantics) -> u32 {
+    if semantics == Semantics::FirstByte { 0 } else { u32::MAX }
+}
+
+/// Bytes that count, less the first.
+#[inline(always)]
+fn beyond_first(bytes: u32, mask: u32) -> u64 {
+    u64::from(bytes.saturating_sub(1) & mask)
 }

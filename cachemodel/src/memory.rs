@@ -6,12 +6,10 @@
 
 mod classes;
 mod coherence;
-mod front;
 mod journey;
 mod prefetch;
 
 pub use classes::{CacheClasses, ClassCounts, LevelClasses};
-pub(crate) use front::Front;
 
 use crate::caches::{Actor, Cache, CacheClassifier, Line, StrideTable};
 use crate::counts::{Counts, LevelCounts};
@@ -69,15 +67,15 @@ pub(crate) enum Purpose {
     Walk,
 }
 
-/// What prefetchers learn from.
-#[derive(Debug, Clone, Copy, Default)]
-struct Reference {
-    /// Address of the instruction that makes it.
-    instruction: u64,
-    /// Where it begins, if it is a load or store.
-    data: Option<Place>,
-    /// Levels whose prefetchers have seen it.
-    seen: Levels,
+/// Why a line goes from a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dropped {
+    /// For another line, which this layer asked for.
+    ByFill(Actor),
+    /// Another CPU writes to it.
+    ByCpu,
+    /// A device has written to it.
+    ByDevice,
 }
 
 /// One cache in the tree.
@@ -115,15 +113,15 @@ pub(crate) struct Memory {
     /// Where page walks enter, for each CPU.
     walk_entries: Vec<usize>,
     cpu: usize,
-    pub(crate) fetch_front: Front,
-    pub(crate) data_front: Front,
-    /// Whether the fronts may be used at all.
-    fronts_used: bool,
+    /// A hit in the first level teaches nobody anything, and its physical address is enough.
+    first_is_simple: bool,
+    /// A write that hits in the first level concerns no other cache.
+    writes_stay: bool,
     writes_back: bool,
     actor: Actor,
-    /// The reference under way.
-    reference: Reference,
-    /// Lines to prefetch when it is complete, with the cache that asked for them.
+    /// Some cache has a stride prefetcher.
+    has_strides: bool,
+    /// Lines to prefetch when the reference is complete, with the cache that asked for them.
     next_lines: Vec<(usize, Place)>,
     strides: Vec<(usize, Place)>,
     /// The cache whose prefetch is under way.
@@ -150,12 +148,11 @@ impl Memory {
             entries: Vec::new(),
             walk_entries: Vec::new(),
             cpu: 0,
-            fetch_front: Front::new(machine.l1i()),
-            data_front: Front::new(machine.l1d()),
-            fronts_used: fronts_can_be_used(machine),
+            first_is_simple: first_is_simple(machine),
+            writes_stay: machine.cpus() == 1 && machine.l1d().write_policy() == WritePolicy::Back,
             writes_back: machine.semantics().writes_back(),
             actor: Actor(0),
-            reference: Reference::default(),
+            has_strides: has_strides(machine),
             next_lines: Vec::new(),
             strides: Vec::new(),
             prefetching: 0,
@@ -222,7 +219,6 @@ impl Memory {
     /// What follows is done by this CPU.
     pub(crate) fn set_cpu(&mut self, cpu: u16) {
         self.cpu = usize::from(cpu) % self.entries.len();
-        self.forget_fronts();
     }
 
     pub(crate) fn set_actor(&mut self, actor: Actor) {
@@ -244,9 +240,20 @@ impl Memory {
         }
     }
 
-    pub(crate) fn forget_fronts(&mut self) {
-        self.fetch_front.clear();
-        self.data_front.clear();
+    /// The first-level caches of the present CPU, where plain hits can be had from them alone: each
+    /// LRU and physical, a line of 64 bytes, 64 sets.
+    #[inline]
+    pub(crate) fn usual_first<const I: usize, const D: usize>(
+        &mut self,
+    ) -> Option<(&mut [[u64; I]; 64], &mut [[u64; D]; 64])> {
+        let [instruction, data] = self.entries[self.cpu];
+        let [instruction, data] = self.nodes.get_disjoint_mut([instruction, data]).ok()?;
+        Some((instruction.cache.usual_sets()?, data.cache.usual_sets()?))
+    }
+
+    /// Whether [`Memory::usual_first`] may be used.
+    pub(crate) fn first_is_usual(&self) -> bool {
+        self.first_is_simple && self.writes_stay
     }
 
     /// Adds what was counted to `counts`.
@@ -310,14 +317,15 @@ fn is_virtual(spec: &CacheSpec) -> bool {
     [spec.index(), spec.tag()].contains(&AddressKind::Virtual)
 }
 
-/// A second touch of the line touched last in a set changes nothing, so it need not be made: but
-/// not where virtual addresses tell lines apart, nor where each access trains a prefetcher.
-fn fronts_can_be_used(machine: &Machine) -> bool {
+fn has_strides(machine: &Machine) -> bool {
+    let of_strides = |spec: &CacheSpec| spec.prefetcher() == Prefetcher::Stride;
+    machine.levels().iter().any(|level| of_strides(level.data()))
+}
+
+/// Virtual addresses tell lines apart in none, and loads and stores train no prefetcher.
+fn first_is_simple(machine: &Machine) -> bool {
     let first = &machine.levels()[0];
-    [first.instruction(), first.data()]
-        .iter()
-        .all(|spec| !is_virtual(spec) && spec.prefetcher() != Prefetcher::Stride)
-        && !machine.levels().iter().any(|level| level.data().prefetcher() == Prefetcher::Stride)
+    ![first.instruction(), first.data()].into_iter().any(is_virtual) && !has_strides(machine)
 }
 
 /// Where a generator starts (`docs/models.md`).

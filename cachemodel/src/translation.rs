@@ -34,6 +34,7 @@ pub use registers::ControlRegisters;
 use classes::Classifier;
 use flush::Flush;
 use front::Front;
+pub(crate) use front::{Known, Pages};
 use processor::Processor;
 use scheme::Scheme;
 use tags::{Context, OwnerTable};
@@ -86,7 +87,7 @@ struct FirstLevel {
 impl FirstLevel {
     fn new(spec: &TlbSpec, structure: Structure, seed: u64, cpu: u16) -> Self {
         let tlb = Tlb::new(spec, structure, seed, cpu);
-        Self { front: Front::new(tlb.rest()), tlb, flushed: 0, classifier: None }
+        Self { front: Front::new(), tlb, flushed: 0, classifier: None }
     }
 
     /// Returns whether anything was dropped.
@@ -151,15 +152,28 @@ impl TranslationUnit {
         }
     }
 
-    /// The stream's translation of a page that is known to hit without being looked up; the entry
-    /// has then been used at `now`. Equal to [`TranslationUnit::look_up`], which is to be asked
+    /// Where an address is whose page is known to hit without being looked up; the entry has then
+    /// been used at `now`. Never of a device's page. Equal to [`TranslationUnit::look_up`], which is to be asked
     /// where there is none.
     #[inline(always)]
-    pub(crate) fn front(&mut self, side: Side, va: u64, now: u64) -> Option<Mapping> {
+    pub(crate) fn front(&mut self, side: Side, va: u64, now: u64) -> Option<Known> {
         let first = &mut self.first[side as usize];
-        let (mapping, place) = first.front.get(va)?;
-        first.tlb.hit_again(place, now);
-        Some(mapping)
+        let known = first.front.get(va)?;
+        first.tlb.hit_again(known.place, now);
+        Some(known)
+    }
+
+    /// The pages of both sides whose look-up is known. Only where policies keep nothing but times
+    /// of last use.
+    #[inline(always)]
+    pub(crate) fn known_pages(&mut self) -> [Pages<'_>; 2] {
+        let [instruction, data] = &mut self.first;
+        [instruction, data].map(|first| Pages::new(&first.front, first.tlb.used_times()))
+    }
+
+    /// Whether [`TranslationUnit::known_pages`] may be used.
+    pub(crate) fn keeps_only_times(&self) -> bool {
+        self.first.iter().all(|first| first.tlb.only_times())
     }
 
     /// Looks up `va`, which the stream translates by `mapping`, and fills on a miss. `now` is not 0
@@ -174,37 +188,29 @@ impl TranslationUnit {
     ) -> PageLookup {
         let first = &mut self.first[side as usize];
         let vpn = va >> 12;
-        first.front.another_page();
-        let own = first.tlb.entry_of(vpn, mapping, &self.context);
-        let hit = first.tlb.look_up(vpn, &own, mapping.frame(), &self.context, now);
+        let own = first.tlb.wanted(vpn, mapping, &self.context);
+        let hit = first.tlb.look_up(vpn, own, mapping.frame(), &self.context, now);
         if let Some(classifier) = &mut first.classifier {
             classifier.look_up(vpn, mapping, hit.is_none(), now);
             self.last_side = side;
         }
-        let Some(hit) = hit else { return self.miss(side, va, mapping, &own, now) };
+        let Some(hit) = hit else { return self.miss(side, va, mapping, now) };
         if hit.agrees && !hit.stale {
-            first.front.remember(va, mapping, first.tlb.place_of(&hit), false);
+            first.front.remember(va, mapping, first.tlb.place_of(&hit));
         }
         PageLookup { stale: hit.stale, ..PageLookup::HIT }
     }
 
     /// Asks the second level and fills.
     #[inline(never)]
-    fn miss(
-        &mut self,
-        side: Side,
-        va: u64,
-        mapping: Mapping,
-        own: &tlb::Entry,
-        now: u64,
-    ) -> PageLookup {
+    fn miss(&mut self, side: Side, va: u64, mapping: Mapping, now: u64) -> PageLookup {
         let vpn = va >> 12;
         let first = &mut self.first[side as usize];
-        let mut entry = *own;
+        let mut entry = first.tlb.entry_of(vpn, mapping, &self.context);
         let mut found = PageLookup { missed: true, stlb_missed: None, stale: false };
         if let Some(stlb) = &mut self.stlb {
             let own = stlb.entry_of(vpn, mapping, &self.context);
-            let hit = stlb.look_up(vpn, &own, mapping.frame(), &self.context, now);
+            let hit = stlb.look_up(vpn, own.wanted, mapping.frame(), &self.context, now);
             found.stlb_missed = Some(hit.is_none());
             match hit {
                 None => {
@@ -226,7 +232,7 @@ impl TranslationUnit {
             }
         }
         if !found.stale {
-            first.front.remember(va, mapping, place, true);
+            first.front.remember(va, mapping, place);
         }
         found
     }

@@ -228,7 +228,7 @@ impl<N: Namer> Replay<N> {
             plans.code(plan, &tables.blocks[index]),
             &addresses[..once],
             &mut Now { addressing: &mut self.addressing, tables },
-            &mut |kind, outcome| deviations.deviate(kind, outcome),
+            &mut |kind, _, outcome| deviations.deviate(kind, outcome),
         );
         if plan.repeats {
             self.iterations(plan, &addresses[once..], iterations, row, tables, plans);

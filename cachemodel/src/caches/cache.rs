@@ -155,6 +155,15 @@ impl Cache {
         }
     }
 
+    /// The places of an LRU cache of 64 sets of `N` ways and lines of 64 bytes; `None` of any other.
+    #[inline]
+    pub(crate) fn usual_sets<const N: usize>(&mut self) -> Option<&mut [[u64; N]; 64]> {
+        if self.line_shift != 6 || self.ways.is_some() {
+            return None;
+        }
+        self.recency.sets_of_64()
+    }
+
     /// Looks `line` up. A hit counts as use, makes the line dirty on a `write` and unmarks it as
     /// prefetched; returns what the line was before. A miss changes nothing.
     #[inline(always)]

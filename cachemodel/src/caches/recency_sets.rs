@@ -47,6 +47,15 @@ impl RecencySets {
         self.index.of(physical)
     }
 
+    /// All sets, if there are 64 of `N` ways.
+    #[inline]
+    pub(super) fn sets_of_64<const N: usize>(&mut self) -> Option<&mut [[Place; N]; 64]> {
+        if self.ways != N {
+            return None;
+        }
+        self.places.as_chunks_mut().0.try_into().ok()
+    }
+
     #[inline]
     fn set(&self, physical: u64) -> &[Place] {
         let start = self.index.of(physical) * self.ways;

@@ -4,7 +4,7 @@
 //! the lines that it is fetched from, and its operands but for their addresses. Most executions
 //! consist of plain references only, and these are counted together.
 
-use super::{Hierarchy, PlainHits, RefKind};
+use super::{Hierarchy, Look, PlainHits, RefKind};
 use crate::outcome::Outcome;
 use crate::translator::Translator;
 
@@ -51,7 +51,7 @@ pub struct Code<'a> {
 impl Hierarchy {
     /// Fetches the instructions of `code` and makes the operands' references at `addresses`, one
     /// for each, in program order. `unusual` is told of each reference that was not simply a hit
-    /// ([`Outcome::HIT`]).
+    /// ([`Outcome::HIT`]), with its address.
     ///
     /// Equal to as many calls of [`Hierarchy::access`], which is what tests hold it against.
     #[inline]
@@ -60,36 +60,60 @@ impl Hierarchy {
         code: Code<'_>,
         addresses: &[u64],
         translator: &mut T,
-        unusual: &mut impl FnMut(RefKind, &Outcome),
+        unusual: &mut impl FnMut(RefKind, u64, &Outcome),
     ) {
-        if self.entangled || self.needs_instruction {
-            return self.one_by_one(code, addresses, translator, unusual);
+        match self.usual {
+            Some((8, 8)) => self.execute_near::<8, 8, T>(code, addresses, translator, unusual),
+            Some((8, 12)) => self.execute_near::<8, 12, T>(code, addresses, translator, unusual),
+            _ => self.one_by_one(code, addresses, translator, unusual),
         }
+    }
+
+    /// As [`Hierarchy::execute`], with most references made near at hand.
+    #[inline(always)]
+    fn execute_near<const I: usize, const D: usize, T: Translator>(
+        &mut self,
+        code: Code<'_>,
+        addresses: &[u64],
+        translator: &mut T,
+        unusual: &mut impl FnMut(RefKind, u64, &Outcome),
+    ) {
         let reads = u64::from(code.reads);
         let mut plain = PlainHits {
             fetches: code.lengths.len() as u64,
             reads,
             writes: code.operands.len() as u64 - reads,
         };
-        // Fetches and operands share nothing but what misses reach, so that plain fetches may be
-        // taken before the operands between them.
-        let mut runs = code.runs.iter();
-        let mut disturbed = None;
-        for run in runs.by_ref() {
-            let va = code.address.wrapping_add(u64::from(run.offset));
-            if !self.is_plain_fetch(va, u32::from(run.length)) {
-                disturbed = Some(run);
-                break;
+        let (mut runs, mut next) = (0, 0);
+        // Where each line is an access, only one line is as expected.
+        let most = if self.semantics.counts_references() { 2 } else { 1 };
+        let is_hit = |lines: u64| (1..=most).contains(&lines);
+        // Fetches and operands share nothing but what misses reach, so that fetches near at hand may
+        // be made before the operands between them.
+        if let Some(mut near) = self.near::<I, D>() {
+            let is_near = |run: &Run| {
+                let va = code.address.wrapping_add(u64::from(run.offset));
+                is_hit(near.fetch(va, u64::from(run.length.saturating_sub(1))))
+            };
+            runs = code.runs.iter().copied().take_while(is_near).count();
+            if runs == code.runs.len() {
+                let is_near = |(operand, va): (&Operand, &u64)| {
+                    is_hit(near.operand(
+                        operand.kind,
+                        *va,
+                        u64::from(operand.bytes.saturating_sub(1)),
+                    ))
+                };
+                next =
+                    code.operands.iter().zip(addresses).map(is_near).take_while(|hit| *hit).count();
             }
         }
-        let mut next = 0;
-        while let Some(run) = disturbed {
+        for run in &code.runs[runs..] {
             while next < code.operands.len() && code.operands[next].instruction < run.first {
                 self.operand(code.operands[next], addresses[next], translator, &mut plain, unusual);
                 next += 1;
             }
             self.fetch_run(code, run, translator, &mut plain, unusual);
-            disturbed = runs.next();
         }
         for (operand, &va) in code.operands[next..].iter().zip(&addresses[next..]) {
             self.operand(*operand, va, translator, &mut plain, unusual);
@@ -99,28 +123,41 @@ impl Hierarchy {
         self.plain.writes += plain.writes;
     }
 
-    #[inline(always)]
+    /// Makes a reference that was counted in `plain` beforehand.
+    #[inline]
+    fn expected<T: Translator>(
+        &mut self,
+        kind: RefKind,
+        va: u64,
+        bytes: u32,
+        translator: &mut T,
+        plain: &mut PlainHits,
+        unusual: &mut impl FnMut(RefKind, u64, &Outcome),
+    ) {
+        let outcome = match self.first_look(kind, va, bytes) {
+            Look::Hit => return,
+            Look::TwoHits => self.two_lines_hit(kind),
+            Look::Further => self.full(kind, va, bytes, translator),
+        };
+        match kind {
+            RefKind::Fetch => plain.fetches -= 1,
+            RefKind::Read => plain.reads -= 1,
+            RefKind::Write | RefKind::ModifyWrite => plain.writes -= 1,
+        }
+        if outcome != Outcome::HIT {
+            unusual(kind, va, &outcome);
+        }
+    }
+
     fn operand<T: Translator>(
         &mut self,
         operand: Operand,
         va: u64,
         translator: &mut T,
         plain: &mut PlainHits,
-        unusual: &mut impl FnMut(RefKind, &Outcome),
+        unusual: &mut impl FnMut(RefKind, u64, &Outcome),
     ) {
-        let Operand { kind, bytes, .. } = operand;
-        if self.is_plain(kind, va, u32::from(bytes)) {
-            return;
-        }
-        let outcome = self.full(kind, va, u32::from(bytes), translator);
-        if kind == RefKind::Read {
-            plain.reads -= 1;
-        } else {
-            plain.writes -= 1;
-        }
-        if outcome != Outcome::HIT {
-            unusual(kind, &outcome);
-        }
+        self.expected(operand.kind, va, u32::from(operand.bytes), translator, plain, unusual);
     }
 
     /// A run whose first fetch may not be plain.
@@ -130,18 +167,12 @@ impl Hierarchy {
         run: &Run,
         translator: &mut T,
         plain: &mut PlainHits,
-        unusual: &mut impl FnMut(RefKind, &Outcome),
+        unusual: &mut impl FnMut(RefKind, u64, &Outcome),
     ) {
         let mut va = code.address.wrapping_add(u64::from(run.offset));
         let from = usize::from(run.first);
         for &length in &code.lengths[from..=from + usize::from(run.more)] {
-            if !self.is_plain_fetch(va, u32::from(length)) {
-                plain.fetches -= 1;
-                let outcome = self.full(RefKind::Fetch, va, u32::from(length), translator);
-                if outcome != Outcome::HIT {
-                    unusual(RefKind::Fetch, &outcome);
-                }
-            }
+            self.expected(RefKind::Fetch, va, u32::from(length), translator, plain, unusual);
             va = va.wrapping_add(u64::from(length));
         }
     }
@@ -154,12 +185,12 @@ impl Hierarchy {
         code: Code<'_>,
         addresses: &[u64],
         translator: &mut T,
-        unusual: &mut impl FnMut(RefKind, &Outcome),
+        unusual: &mut impl FnMut(RefKind, u64, &Outcome),
     ) {
         let mut access = |hierarchy: &mut Self, kind, va, bytes| {
             let outcome = hierarchy.access(kind, va, bytes, translator);
             if outcome != Outcome::HIT {
-                unusual(kind, &outcome);
+                unusual(kind, va, &outcome);
             }
         };
         let mut operands = code.operands.iter().zip(addresses).peekable();

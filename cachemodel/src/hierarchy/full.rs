@@ -1,13 +1,13 @@
 //! A reference with all its look-ups.
 
-use super::{Hierarchy, RefKind};
+use super::{Hierarchy, RefKind, beyond_first};
 use crate::caches::Actor;
 use crate::memory::{Levels, Place, Way};
 use crate::outcome::Outcome;
 use crate::page::Mapping;
 use crate::semantics::Semantics;
 use crate::span::{PAGE_BYTES, Span};
-use crate::translation::{FlushCause, PageLookup, TlbMissClass};
+use crate::translation::{FlushCause, Known, PageLookup, TlbMissClass};
 use crate::translator::Translator;
 
 /// Misses of one TLB for one layer, by class.
@@ -100,22 +100,30 @@ impl Hierarchy {
         let kind = if kind == RefKind::ModifyWrite { RefKind::Write } else { kind };
         if kind == RefKind::Fetch {
             self.instruction = va;
+        }
+        if kind == RefKind::Fetch || self.entangled {
             self.forget_fetch();
         }
-        let bytes = self.bytes_touched(bytes);
-        let shift = if kind == RefKind::Fetch { self.fetch_shift } else { self.data_shift };
-        if va >> shift != va.wrapping_add(bytes - 1) >> shift {
-            return self.several_lines(kind, va, bytes, translator);
+        let counted = if kind == RefKind::Fetch { self.fetch_mask } else { self.data_mask };
+        let beyond = beyond_first(bytes, counted);
+        let mask = self.line_mask(kind);
+        if va & mask != va.wrapping_add(beyond) & mask {
+            return self.several_lines(kind, va, beyond + 1, translator);
         }
-        // `is_plain` has just tried the front; where it answers, only the line is in question.
-        let mapping = match self.unit.front(kind.side(), va, self.now) {
-            Some(mapping) => mapping,
-            None => return self.one_line(kind, va, translator),
-        };
+        self.now += 1;
+        match self.unit.front(kind.side(), va, self.now) {
+            Some(known) => self.missed_line(kind, va, known),
+            None => self.one_line(kind, va, translator),
+        }
+    }
+
+    /// A reference within one line whose page is known and whose line is not in the first level,
+    /// or not to be had there alone.
+    fn missed_line(&mut self, kind: RefKind, va: u64, known: Known) -> Outcome {
         let mut outcome = Outcome { tlb_accesses: 1, ..Outcome::NONE };
         self.count_reference(kind);
         self.tlb_counts(kind).all.add(false);
-        self.access_line(kind, va, mapping, &mut outcome);
+        self.access_line(kind, Place { physical: known.physical, va }, &mut outcome);
         self.memory.finish();
         outcome
     }
@@ -131,14 +139,14 @@ impl Hierarchy {
         if mapping.is_device() {
             self.access_device(kind, &mut outcome);
         } else {
-            self.access_line(kind, va, mapping, &mut outcome);
+            let place = Place { physical: mapping.physical(va), va };
+            self.access_line(kind, place, &mut outcome);
         }
         self.memory.finish();
         outcome
     }
 
-    fn access_line(&mut self, kind: RefKind, va: u64, mapping: Mapping, outcome: &mut Outcome) {
-        let place = Place { physical: mapping.physical(va), va };
+    fn access_line(&mut self, kind: RefKind, place: Place, outcome: &mut Outcome) {
         self.memory.begin(self.instruction, (kind != RefKind::Fetch).then_some(place));
         let way = self.memory.access(kind, place);
         self.count_way(kind, way, outcome);
@@ -250,7 +258,7 @@ impl Hierarchy {
         tail: Option<Span>,
         outcome: &mut Outcome,
     ) {
-        let shift = if kind == RefKind::Fetch { self.fetch_shift } else { self.data_shift };
+        let shift = self.line_mask(kind).trailing_zeros();
         let places =
             || head.places(shift).chain(tail.into_iter().flat_map(move |span| span.places(shift)));
         let first = Place { physical: head.mapping.physical(head.va), va: head.va };

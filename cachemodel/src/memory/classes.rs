@@ -78,8 +78,7 @@ impl Memory {
             node.classifier = Some(CacheClassifier::new(node.cache.lines()));
         }
         self.classes = Some(Box::default());
-        self.fronts_used = false;
-        self.forget_fronts();
+        self.first_is_simple = false;
     }
 
     pub(crate) fn classes(&self) -> Option<&CacheClasses> {

@@ -1,7 +1,8 @@
 //! What other CPUs and devices do to a CPU's copies.
 
-use super::{Memory, Place};
+use super::{Dropped, Memory, Place};
 use crate::page::PhysAddr;
+use std::ops::RangeInclusive;
 
 impl Memory {
     /// Before the present CPU's access of a line by way of first-level cache `entry`: if it writes,
@@ -20,14 +21,13 @@ impl Memory {
         if present == Some(true) {
             return;
         }
-        if present.is_none() {
-            self.write_back_elsewhere(place);
-            if demand {
-                self.count_coherence_miss(entry, place);
-            }
+        if present.is_none() && demand {
+            self.count_coherence_miss(entry, place);
         }
         if store {
-            self.drop_elsewhere(place);
+            self.drop_elsewhere(entry, place);
+        } else if present.is_none() {
+            self.write_back_elsewhere(entry, place);
         }
     }
 
@@ -40,11 +40,11 @@ impl Memory {
         others
     }
 
-    /// The nearest cache below `index` that the present CPU shares.
-    fn shared_below(&self, index: usize) -> Option<usize> {
+    /// The nearest cache below `index`, and below level `under`, that the present CPU shares.
+    fn shared_below(&self, index: usize, under: usize) -> Option<usize> {
         let mut below = self.nodes[index].below;
         while let Some(lower) = below {
-            if self.nodes[lower].cpus >> self.cpu & 1 != 0 {
+            if self.nodes[lower].cpus >> self.cpu & 1 != 0 && self.nodes[lower].level > under {
                 return Some(lower);
             }
             below = self.nodes[lower].below;
@@ -52,34 +52,33 @@ impl Memory {
         None
     }
 
-    /// Lines of cache `index` that overlap the line of the present CPU's first level at `place`.
-    fn overlapping(&self, index: usize, place: Place) -> std::ops::RangeInclusive<u64> {
-        let [instruction, data] = self.entries[self.cpu];
-        let own_shift =
-            self.nodes[instruction].cache.line_shift().max(self.nodes[data].cache.line_shift());
+    /// Lines of cache `index` that overlap the line of cache `entry` at `place`.
+    fn overlapping(&self, index: usize, entry: usize, place: Place) -> RangeInclusive<u64> {
+        let own_shift = self.nodes[entry].cache.line_shift();
         let first = place.physical.0 >> own_shift << own_shift;
         let last = first + ((1 << own_shift) - 1);
         let shift = self.nodes[index].cache.line_shift();
         first >> shift..=last >> shift
     }
 
-    fn write_back_elsewhere(&mut self, place: Place) {
+    fn write_back_elsewhere(&mut self, entry: usize, place: Place) {
+        let under = self.nodes[entry].level;
         for index in self.elsewhere() {
-            for line in self.overlapping(index, place) {
+            for line in self.overlapping(index, entry, place) {
                 let node = &mut self.nodes[index];
                 if !node.cache.clean(line) {
                     continue;
                 }
                 let level = node.level;
                 self.counts[level].interventions += 1;
-                self.give_up(index, line);
+                self.give_up(index, line, under);
             }
         }
     }
 
-    fn drop_elsewhere(&mut self, place: Place) {
+    fn drop_elsewhere(&mut self, entry: usize, place: Place) {
         for index in self.elsewhere() {
-            for line in self.overlapping(index, place) {
+            for line in self.overlapping(index, entry, place) {
                 let node = &mut self.nodes[index];
                 let level = node.level;
                 let (mut dropped, mut dirty) = (0, false);
@@ -97,35 +96,29 @@ impl Memory {
                     classifier.invalidated(line);
                 }
                 self.counts[level].invalidations += dropped;
-                dirty |= self.drop_above(index, line, None);
+                dirty |= self.drop_above(index, line, Dropped::ByCpu);
                 if dirty {
-                    self.give_up(index, line);
+                    self.give_up(index, line, 0);
                 }
             }
         }
     }
 
     /// Hands what was dirty in cache `index` to where the present CPU will find it.
-    fn give_up(&mut self, index: usize, line: u64) {
+    fn give_up(&mut self, index: usize, line: u64, under: usize) {
         let node = &self.nodes[index];
         let place = Place {
             physical: PhysAddr(line << node.cache.line_shift()),
             va: line << node.cache.line_shift(),
         };
-        let (level, shared) = (node.level, self.shared_below(index));
-        match shared {
-            Some(lower) if self.nodes[lower].exclusive => {
-                self.counts[level].written_on += 1;
-                self.put_into_exclusive(lower, place, true);
-            }
-            _ => self.write_on(level, shared, place, true),
-        }
+        let level = node.level;
+        self.write_on(level, self.shared_below(index, under), place, true);
     }
 
     fn count_coherence_miss(&mut self, entry: usize, place: Place) {
         let node = &mut self.nodes[entry];
         let line = node.line_of(place).physical;
-        if node.level == 0 && node.lost.remove(&line) {
+        if node.level == 0 && node.lost.contains(&line) {
             self.counts[0].coherence_misses += 1;
         }
     }
@@ -135,26 +128,34 @@ impl Memory {
     pub(crate) fn overwritten(&mut self, start: PhysAddr, length: u64) {
         let Some(last_offset) = length.checked_sub(1) else { return };
         let last = start.0.saturating_add(last_offset);
-        for node in &mut self.nodes {
+        for index in self.from_the_top() {
+            let node = &mut self.nodes[index];
             let shift = node.cache.line_shift();
             let classifier = &mut node.classifier;
-            let mut dropped = 0;
+            let mut dropped = Vec::new();
             node.cache.remove_range(start.0 >> shift, last >> shift, |removed| {
-                dropped += 1;
+                dropped.push(removed.line.physical);
                 if let Some(classifier) = classifier {
                     classifier.invalidated(removed.line.physical);
                 }
             });
-            self.counts[node.level].device_invalidations += dropped;
+            self.counts[node.level].device_invalidations += dropped.len() as u64;
+            for line in dropped {
+                self.drop_above(index, line, Dropped::ByDevice);
+            }
         }
-        self.forget_fronts();
+    }
+
+    /// All caches, level 1 first.
+    fn from_the_top(&self) -> Vec<usize> {
+        let mut order: Vec<_> = (0..self.nodes.len()).collect();
+        order.sort_by_key(|&index| self.nodes[index].level);
+        order
     }
 
     /// Empties every cache; what is dirty is written back on the way.
     pub(crate) fn flush(&mut self) {
-        let mut order: Vec<_> = (0..self.nodes.len()).collect();
-        order.sort_by_key(|&index| self.nodes[index].level);
-        for index in order {
+        for index in self.from_the_top() {
             let node = &mut self.nodes[index];
             let mut drained = Vec::new();
             let classifier = &mut node.classifier;
@@ -169,8 +170,8 @@ impl Memory {
                 let place = self.nodes[index].place_of(removed.line);
                 match below {
                     Some(lower) if self.nodes[lower].exclusive => {
-                        self.counts[level].written_on += u64::from(removed.dirty);
-                        if removed.dirty {
+                        if removed.dirty && self.writes_back {
+                            self.counts[level].written_on += 1;
                             self.put_into_exclusive(lower, place, true);
                         }
                     }
@@ -178,6 +179,5 @@ impl Memory {
                 }
             }
         }
-        self.forget_fronts();
     }
 }

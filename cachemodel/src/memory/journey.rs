@@ -1,6 +1,6 @@
 //! A line's way down to where it is and up again.
 
-use super::{Memory, Place, Purpose, Way};
+use super::{Dropped, Memory, Place, Purpose, Way};
 use crate::caches::{Actor, Fill, Line, Removed};
 use crate::hierarchy::RefKind;
 
@@ -15,6 +15,23 @@ impl Memory {
         way
     }
 
+    /// Whether a line hits in the first level and concerns nothing else; if so its effect has taken
+    /// place, but for the counts. Else nothing has happened.
+    #[inline]
+    pub(crate) fn hits_first(&mut self, kind: RefKind, physical: u64) -> bool {
+        let write = kind.writes();
+        if !self.first_is_simple || write && !self.writes_stay {
+            return false;
+        }
+        let index = self.entry(kind);
+        let node = &mut self.nodes[index];
+        let line = Line { physical: physical >> node.cache.line_shift(), virtual_: 0 };
+        let Some(touched) = node.cache.touch(line, write) else { return false };
+        self.counts[0].useful_prefetches += u64::from(touched.was_prefetched);
+        true
+    }
+
+    #[inline]
     fn entry(&self, kind: RefKind) -> usize {
         self.entries[self.cpu][usize::from(kind != RefKind::Fetch)]
     }
@@ -112,10 +129,16 @@ impl Memory {
     ) -> bool {
         let (level, below) = (self.nodes[index].level, self.nodes[index].below);
         way.asked.add(level);
-        let useful = self.touch(index, place, purpose);
-        if useful {
-            let line = self.nodes[index].line_of(place);
-            return self.nodes[index].cache.remove(line).is_some_and(|removed| removed.dirty);
+        let node = &mut self.nodes[index];
+        let line = node.line_of(place);
+        let taken = node.cache.remove(line);
+        match purpose {
+            Purpose::Demand { .. } => self.learn(index, line, taken.is_none()),
+            Purpose::Prefetch => self.counts[level].prefetches.add(taken.is_none()),
+            Purpose::Walk => self.counts[level].walks.add(taken.is_none()),
+        }
+        if let Some(taken) = taken {
+            return taken.dirty;
         }
         way.missed.add(level);
         match below {
@@ -140,35 +163,19 @@ impl Memory {
         if marked && !matches!(purpose, Purpose::Demand { .. }) {
             node.cache.mark_prefetched(line);
         }
-        let (level, first) = (node.level, node.level == 0);
+        let level = node.level;
         match purpose {
             Purpose::Demand { .. } => {
                 self.counts[level].useful_prefetches += u64::from(marked);
                 self.learn(index, line, touched.is_none());
-                self.train(index, place, touched.is_none());
+                if touched.is_none() {
+                    self.look_ahead(index, place);
+                }
             }
             Purpose::Prefetch => self.counts[level].prefetches.add(touched.is_none()),
             Purpose::Walk => self.counts[level].walks.add(touched.is_none()),
         }
-        if first && let Some(touched) = touched {
-            let rests = !marked || matches!(purpose, Purpose::Demand { .. });
-            self.rest(index, line, touched.was_dirty || dirties, rests);
-        }
         touched.is_some()
-    }
-
-    /// `line` was touched last in its set of a first-level cache.
-    fn rest(&mut self, index: usize, line: Line, dirty: bool, rests: bool) {
-        let [instruction, data] = self.entries[self.cpu];
-        for (entry, front) in [(instruction, &mut self.fetch_front), (data, &mut self.data_front)] {
-            if entry == index {
-                if rests && self.fronts_used {
-                    front.enter(line.physical, dirty);
-                } else {
-                    front.leave(line.physical);
-                }
-            }
-        }
     }
 
     /// Puts a line that is not there into a cache, and its victim where that goes.
@@ -178,11 +185,7 @@ impl Memory {
         let line = node.line_of(place);
         let ways = node.ways_for(actor);
         let victim = node.cache.fill(line, state, ways);
-        let (level, rests) = (node.level, node.cache.rests_after_fill() && !state.prefetched);
         node.lost.remove(&line.physical);
-        if level == 0 {
-            self.rest(index, line, state.dirty, rests);
-        }
         if let Some(victim) = victim {
             self.evicted(index, Removed { line: victim.line, dirty: victim.dirty }, actor);
         }
@@ -196,7 +199,8 @@ impl Memory {
         }
         let (level, below) = (node.level, node.below);
         let place = node.place_of(victim.line);
-        let dirty = victim.dirty | self.drop_above(index, victim.line.physical, Some(by));
+        let dirty =
+            victim.dirty | self.drop_above(index, victim.line.physical, Dropped::ByFill(by));
         match below {
             Some(lower) if self.nodes[lower].exclusive => {
                 self.counts[level].written_on += u64::from(dirty && self.writes_back);
@@ -260,9 +264,9 @@ impl Memory {
         }
     }
 
-    /// Drops all copies above an inclusive cache of a line that goes from it, by a fill for `by` or
-    /// because another CPU wrote to it; whether one of them was dirty.
-    pub(super) fn drop_above(&mut self, index: usize, physical: u64, by: Option<Actor>) -> bool {
+    /// Drops all copies above an inclusive cache of a line that goes from it; whether one of them
+    /// was dirty.
+    pub(super) fn drop_above(&mut self, index: usize, physical: u64, why: Dropped) -> bool {
         if !self.nodes[index].inclusive {
             return false;
         }
@@ -281,29 +285,17 @@ impl Memory {
                 if dropped == 0 {
                     continue;
                 }
-                if node.level == 0 && by.is_none() {
+                if node.level == 0 && why == Dropped::ByCpu {
                     node.lost.insert(line);
                 }
-                match (&mut node.classifier, by) {
-                    (Some(classifier), Some(actor)) => classifier.evicted(line, actor),
-                    (Some(classifier), None) => classifier.invalidated(line),
+                match (&mut node.classifier, why) {
+                    (Some(classifier), Dropped::ByFill(actor)) => classifier.evicted(line, actor),
+                    (Some(classifier), _) => classifier.invalidated(line),
                     (None, _) => {}
                 }
                 self.counts[level].back_invalidations += dropped;
-                self.leave_fronts(upper, line);
             }
         }
         dirty
-    }
-
-    /// A line went from a cache other than by a fill there.
-    pub(super) fn leave_fronts(&mut self, index: usize, physical: u64) {
-        let [instruction, data] = self.entries[self.cpu];
-        if index == instruction {
-            self.fetch_front.leave(physical);
-        }
-        if index == data {
-            self.data_front.leave(physical);
-        }
     }
 }

@@ -1,37 +1,45 @@
 //! Lines fetched before they are asked for.
 
-use super::{Memory, Place, Purpose, Reference, Way};
+use super::{Memory, Place, Purpose, Way};
 use crate::page::PhysAddr;
 use crate::span::PAGE_BYTES;
 
 impl Memory {
-    /// A demand reference begins: a load or store at `data`, or a fetch.
+    /// A demand reference begins: a load or store at `data`, or a fetch. Stride prefetchers on its
+    /// way learn from it.
+    #[inline]
     pub(crate) fn begin(&mut self, instruction: u64, data: Option<Place>) {
-        self.reference = Reference { instruction, data, seen: super::Levels::default() };
+        if self.has_strides
+            && let Some(data) = data
+        {
+            self.train(instruction, data);
+        }
     }
 
-    /// Lets the prefetcher of a cache see a demand access.
-    pub(super) fn train(&mut self, index: usize, place: Place, missed: bool) {
-        let node = &mut self.nodes[index];
-        let line_bytes = 1 << node.cache.line_shift();
-        if node.next_line && missed {
-            let next = (place.physical.0 & !(line_bytes - 1)).wrapping_add(line_bytes);
-            if let Some(ahead) = same_page(place, next.wrapping_sub(place.physical.0)) {
-                self.next_lines.push((index, ahead));
-            }
+    fn train(&mut self, instruction: u64, data: Place) {
+        let mut on_the_way = Some(self.entries[self.cpu][1]);
+        while let Some(index) = on_the_way {
+            let node = &mut self.nodes[index];
+            on_the_way = node.below;
+            let Some(table) = &mut node.strides else { continue };
+            let Some(stride) = table.access(instruction, data.va) else { continue };
+            let shift = node.cache.line_shift();
+            let ahead = same_page(data, stride as u64)
+                .filter(|ahead| (ahead.physical.0 ^ data.physical.0) >> shift != 0);
+            self.strides.extend(ahead.map(|ahead| (index, ahead)));
         }
-        let Some(data) = self.reference.data else { return };
-        if self.reference.seen.has(node.level) {
+    }
+
+    /// A demand access missed: the line behind it may be wanted next.
+    pub(super) fn look_ahead(&mut self, index: usize, place: Place) {
+        let node = &self.nodes[index];
+        if !node.next_line {
             return;
         }
-        self.reference.seen.add(node.level);
-        let Some(table) = &mut node.strides else { return };
-        let Some(stride) = table.access(self.reference.instruction, data.va) else { return };
-        let ahead = same_page(data, stride as u64);
-        let other_line =
-            |ahead: &Place| (ahead.physical.0 ^ data.physical.0) >> node.cache.line_shift() != 0;
-        if let Some(ahead) = ahead.filter(other_line) {
-            self.strides.push((index, ahead));
+        let line_bytes = 1 << node.cache.line_shift();
+        let next = (place.physical.0 & !(line_bytes - 1)).wrapping_add(line_bytes);
+        if let Some(ahead) = same_page(place, next.wrapping_sub(place.physical.0)) {
+            self.next_lines.push((index, ahead));
         }
     }
 

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::entry::{Key, OwnerId, Target};
-use super::policy::{Policy, Rest};
+use super::policy::Policy;
 use crate::geometry::SetIndex;
 use crate::machine::Replacement;
 
@@ -44,6 +44,8 @@ pub(super) struct Array {
     owners: Vec<OwnerId>,
     targets: Vec<Target>,
     policy: Policy,
+    /// For each set, the way that was hit or filled last: most look-ups find it again.
+    latest: Vec<u32>,
     /// For each set, a way below which none is free.
     none_free_below: Vec<u32>,
     /// Place of each entry, for large sets.
@@ -62,14 +64,21 @@ impl Array {
             owners: vec![OwnerId(0); entries],
             targets: vec![Target::NONE; entries],
             policy: Policy::new(shape.replacement, sets, shape.ways, seed),
+            latest: vec![0; sets],
             none_free_below: vec![0; sets],
             places: (shape.ways > SCANNED_WAYS).then(FxHashMap::default),
             held: 0,
         }
     }
 
-    pub(super) fn rest(&self) -> Rest {
-        self.policy.rest()
+    /// Whether a hit does nothing but set the time of last use.
+    pub(super) fn only_times(&self) -> bool {
+        self.policy.only_times()
+    }
+
+    /// The place at this position.
+    pub(super) fn place(&self, at: usize) -> Place {
+        Place { set: at / self.ways, at }
     }
 
     pub(super) fn key(&self, place: Place) -> Key {
@@ -93,23 +102,15 @@ impl Array {
         }
     }
 
-    /// Compares all ways without a branch for each: which way hits is hard to foretell.
     #[inline]
     fn scan(&self, set: usize, key: Key, owner: OwnerId) -> Option<Place> {
         let first = set * self.ways;
-        let mut ways = 0u32;
-        for (way, &other) in self.keys[first..][..self.ways].iter().enumerate() {
-            ways |= u32::from(other == key) << way;
+        let is_it = |at: usize| self.keys[at] == key && self.owners[at] == owner;
+        let latest = first + self.latest[set] as usize;
+        if is_it(latest) {
+            return Some(Place { set, at: latest });
         }
-        // Keys tell owners apart by 16 bits; more than one way only where these are equal.
-        while ways != 0 {
-            let at = first + ways.trailing_zeros() as usize;
-            if self.owners[at] == owner {
-                return Some(Place { set, at });
-            }
-            ways &= ways - 1;
-        }
-        None
+        (first..first + self.ways).find(|&at| is_it(at)).map(|at| Place { set, at })
     }
 
     /// Number of places.
@@ -120,7 +121,9 @@ impl Array {
     /// Does what a hit does besides setting the time of last use.
     #[inline]
     pub(super) fn hit(&mut self, place: Place) {
-        self.policy.hit(place.set, place.at - place.set * self.ways);
+        let way = place.at - place.set * self.ways;
+        self.latest[place.set] = way as u32;
+        self.policy.hit(place.set, way);
     }
 
     /// Makes an entry that is not there; returns its place and what was there before. `used` is
@@ -149,6 +152,7 @@ impl Array {
         if let Some(places) = &mut self.places {
             places.insert((key, owner), at as u32);
         }
+        self.latest[set] = way as u32;
         self.policy.fill(set, way, at, now);
         (Place { set, at }, evicted)
     }
@@ -194,6 +198,30 @@ impl Array {
                 }
             }
             at += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::PageSize;
+
+    /// Keys hold 16 bits of an owner.
+    #[test]
+    fn owners_of_equal_keys_are_told_apart() {
+        let (one, other) = (OwnerId(7), OwnerId(7 + (1 << 16)));
+        let key = |owner| Key::new(5, PageSize::Size4K, false, owner);
+        assert_eq!(key(one), key(other));
+        for ways in [SCANNED_WAYS, SCANNED_WAYS + 1] {
+            let shape = Shape { sets: 1, ways, replacement: Replacement::Lru };
+            let mut array = Array::new(shape, 1);
+            let mut used = vec![0; ways];
+            let (first, _) = array.fill(key(one), one, Target::NONE, 1, &mut used);
+            assert_eq!(array.find(key(other), other), None);
+            let (second, _) = array.fill(key(other), other, Target::NONE, 2, &mut used);
+            assert_eq!(array.find(key(one), one), Some(first));
+            assert_eq!(array.find(key(other), other), Some(second));
         }
     }
 }

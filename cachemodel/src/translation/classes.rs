@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::entry::{Key, OwnerId, Target, base};
 use super::flush::FlushCause;
-use super::tlb::{Entry, Structure, Tlb};
+use super::tlb::{Entry, Structure, Tlb, Wanted};
 use crate::machine::TlbSpec;
 use crate::page::Mapping;
 
@@ -26,8 +26,8 @@ pub(super) struct Classifier {
     /// A TLB of the same shape that events do not touch. Its entries are owned by their frame.
     untouched: Tlb,
     frames: FxHashMap<u64, OwnerId>,
-    /// Pages looked up, by page and frame: the event that dropped such an entry last, unless the
-    /// last one was evicted.
+    /// Pages looked up, by page and frame: the event that dropped such an entry, unless it has been
+    /// looked for in vain, or such an entry has been made or evicted, since.
     seen: FxHashMap<(Key, OwnerId), Option<FlushCause>>,
     last: Option<TlbMissClass>,
 }
@@ -53,12 +53,15 @@ impl Classifier {
         let owner = self.frame(base(vpn, mapping.frame(), size));
         let key = Key::new(vpn, size, false, owner);
         let target = Target::new(vpn, mapping, size, 0);
-        let would_hit = self.untouched.use_exactly(&Entry { array, key, owner, target }, now);
+        let entry = Entry { wanted: Wanted { array, key, owner }, target };
+        let would_hit = self.untouched.use_exactly(&entry, now);
         let mut is_first = false;
-        let dropped_by = *self.seen.entry((key, owner)).or_insert_with(|| {
+        let last = self.seen.entry((key, owner)).or_insert_with(|| {
             is_first = true;
             None
         });
+        // An event is to blame for one miss.
+        let dropped_by = if missed { last.take() } else { *last };
         self.last = missed.then_some(match dropped_by {
             _ if is_first => TlbMissClass::Cold,
             Some(cause) if would_hit => TlbMissClass::FlushInduced(cause),
@@ -66,7 +69,7 @@ impl Classifier {
         });
     }
 
-    /// An entry went: because of an event, or to make room.
+    /// An entry went because of an event; without one, it was made or went to make room.
     pub(super) fn dropped(&mut self, key: Key, target: Target, by: Option<FlushCause>) {
         let owner = self.frame(target.base);
         let key = Key::new(key.first_vpn(), key.size(), false, owner);

@@ -1,93 +1,91 @@
 //! Pages whose look-up is known, so that it need not be made.
 
 use super::entry::Key;
-use super::policy::Rest;
-use crate::page::{Mapping, PageSize};
+use crate::page::{Mapping, PageSize, PhysAddr};
 
 /// Slots, direct-mapped by page number.
 const SLOTS: usize = 256;
 const EPOCH_SHIFT: u32 = 52;
 
+/// Aligned, so that a slot lies in one line of the machine that this runs on.
 #[derive(Debug, Clone, Copy)]
-struct Slot {
+#[repr(align(32))]
+pub(super) struct Slot {
     /// Number of the 4 KiB page in bits 0–51, epoch in 52–63.
     tag: u64,
-    mapping: Mapping,
+    /// Physical address of the page's first byte.
+    base: u64,
+    place: u32,
 }
 
 impl Slot {
-    const EMPTY: Self = Self { tag: 0, mapping: Mapping::NONE };
+    const EMPTY: Self = Self { tag: 0, base: 0, place: u32::MAX };
+}
+
+/// What is known of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Where it is.
+    pub(crate) physical: PhysAddr,
+    /// The place of the entry that says so.
+    pub(crate) place: u32,
 }
 
 /// For each 4 KiB page looked up lately, its translation and the place of the entry that hit, as
-/// long as another look-up would find that entry and do nothing but set its time of last use.
+/// long as another look-up would find that entry and do nothing but count as a use of it.
 #[derive(Debug, Clone)]
 pub(super) struct Front {
     slots: Box<[Slot; SLOTS]>,
-    places: Box<[u32; SLOTS]>,
     /// Of the slots that hold; never 0, which empty slots have.
     epoch: u64,
-    rest: Rest,
     is_on: bool,
 }
 
 impl Front {
-    pub(super) fn new(rest: Rest) -> Self {
-        Self {
-            slots: Box::new([Slot::EMPTY; SLOTS]),
-            places: Box::new([0; SLOTS]),
-            epoch: 1 << EPOCH_SHIFT,
-            rest,
-            is_on: true,
-        }
+    pub(super) fn new() -> Self {
+        Self { slots: Box::new([Slot::EMPTY; SLOTS]), epoch: 1 << EPOCH_SHIFT, is_on: true }
     }
 
-    /// Translation of a page, and the place of the entry that has it.
+    /// Where an address is, and the place of the entry that says so.
     #[inline(always)]
-    pub(super) fn get(&self, va: u64) -> Option<(Mapping, u32)> {
+    pub(super) fn get(&self, va: u64) -> Option<Known> {
         let vpn = va >> 12;
-        let at = vpn as usize % SLOTS;
-        let slot = &self.slots[at];
-        (slot.tag == vpn | self.epoch).then(|| (slot.mapping, self.places[at]))
+        let slot = &self.slots[vpn as usize % SLOTS];
+        (slot.tag == vpn | self.epoch)
+            .then(|| Known { physical: PhysAddr(slot.base | va & 0xfff), place: slot.place })
     }
 
-    /// A look-up was made that `get` did not know: where a policy's state depends on the order of
-    /// hits, those known before do not hold any more.
-    #[inline]
-    pub(super) fn another_page(&mut self) {
-        if self.rest != Rest::Always {
-            self.forget();
-        }
+    /// The slots, with the epoch in which they hold.
+    #[inline(always)]
+    pub(super) fn slots(&self) -> (&[Slot; SLOTS], u64) {
+        (&self.slots, self.epoch)
     }
 
     /// The look-up of a page ended at the entry at `place`, which is the one under whose key the
-    /// stream's translation is kept. `filled` tells a fill from a hit.
+    /// stream's translation is kept.
     #[inline]
-    pub(super) fn remember(&mut self, va: u64, mapping: Mapping, place: u32, filled: bool) {
+    pub(super) fn remember(&mut self, va: u64, mapping: Mapping, place: u32) {
         // What goes to a device goes to no cache.
-        if !self.is_on || mapping.is_device() || filled && self.rest == Rest::AfterHit {
+        if !self.is_on || mapping.is_device() {
             return;
         }
         let vpn = va >> 12;
-        let at = vpn as usize % SLOTS;
-        self.slots[at] = Slot { tag: vpn | self.epoch, mapping };
-        self.places[at] = place;
+        let base = mapping.physical(va & !0xfff).0;
+        self.slots[vpn as usize % SLOTS] = Slot { tag: vpn | self.epoch, base, place };
     }
 
     /// Another entry took the place of this one.
     #[inline]
     pub(super) fn forget_entry(&mut self, key: Key, place: u32) {
         if key.size() == PageSize::Size4K {
-            let at = key.page() as usize % SLOTS;
-            if self.places[at] == place {
-                self.slots[at] = Slot::EMPTY;
+            let slot = &mut self.slots[key.page() as usize % SLOTS];
+            if slot.place == place {
+                *slot = Slot::EMPTY;
             }
             return;
         }
-        for (slot, at) in self.slots.iter_mut().zip(self.places.iter()) {
-            if *at == place {
-                *slot = Slot::EMPTY;
-            }
+        for slot in self.slots.iter_mut().filter(|slot| slot.place == place) {
+            *slot = Slot::EMPTY;
         }
     }
 
@@ -114,5 +112,42 @@ impl Front {
     pub(super) fn switch_off(&mut self) {
         self.is_on = false;
         self.forget();
+    }
+}
+
+/// The known pages of one TLB in which a hit does nothing but set the time of last use.
+#[derive(Debug)]
+pub(crate) struct Pages<'u> {
+    slots: &'u [Slot; SLOTS],
+    epoch: u64,
+    used: &'u mut [u64],
+    /// The page used last, and where it is: its time need not be set again before another's is.
+    last: u64,
+    base: u64,
+}
+
+/// Not the number of a page in any epoch that is.
+const NO_PAGE: u64 = 0;
+
+impl<'u> Pages<'u> {
+    pub(super) fn new(front: &'u Front, used: &'u mut [u64]) -> Self {
+        let (slots, epoch) = front.slots();
+        Self { slots, epoch, used, last: NO_PAGE, base: 0 }
+    }
+
+    /// Where an address is, if its page is known; the page has then been used at the next `now`.
+    #[inline(always)]
+    pub(crate) fn physical(&mut self, va: u64, now: &mut u64) -> Option<u64> {
+        let tag = va >> 12 | self.epoch;
+        if tag != self.last {
+            let slot = &self.slots[(va >> 12) as usize % SLOTS];
+            if slot.tag != tag {
+                return None;
+            }
+            *now += 1;
+            *self.used.get_mut(slot.place as usize)? = *now;
+            (self.last, self.base) = (tag, slot.base);
+        }
+        Some(self.base | va & 0xfff)
     }
 }

@@ -61,26 +61,10 @@ impl Policy {
         }
     }
 
-    /// Whether a hit right after a hit of the same entry, or after its fill, changes nothing but
-    /// the time of last use; and whether so do hits of others in between.
-    pub(super) fn rest(&self) -> Rest {
-        match self {
-            Self::Lru(_) | Self::Fifo { .. } | Self::Random(_) => Rest::Always,
-            Self::TreePlru(_) => Rest::AfterUse,
-            Self::Rrip(_) => Rest::AfterHit,
-        }
+    /// Whether a hit does nothing but set the time of last use.
+    pub(super) fn only_times(&self) -> bool {
+        matches!(self, Self::Lru(_) | Self::Fifo { .. } | Self::Random(_))
     }
-}
-
-/// When a further hit of an entry changes nothing but its time of last use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rest {
-    /// Always.
-    Always,
-    /// Right after a hit or fill of it.
-    AfterUse,
-    /// Right after a hit of it.
-    AfterHit,
 }
 
 /// The generator xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift

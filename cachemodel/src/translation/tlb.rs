@@ -3,7 +3,6 @@
 use super::array::{Array, Place, Removed, Shape};
 use super::entry::{Key, OwnerId, Target};
 use super::flush::Flush;
-use super::policy::Rest;
 use super::tags::{Context, GlobalPages, OwnerTable};
 use crate::machine::TlbSpec;
 use crate::page::{Mapping, PageSize};
@@ -35,12 +34,18 @@ pub(super) struct Hit {
     pub(super) stale: bool,
 }
 
-/// A translation to be kept.
+/// What an entry is found by, and where.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
+pub(super) struct Wanted {
     pub(super) array: usize,
     pub(super) key: Key,
     pub(super) owner: OwnerId,
+}
+
+/// A translation to be kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) wanted: Wanted,
     pub(super) target: Target,
 }
 
@@ -56,7 +61,8 @@ pub(super) struct Tlb {
     kept: [(usize, PageSize); 3],
     /// Entries by size and globality, so that what cannot be there is not looked for.
     population: [[u32; 2]; 3],
-    rest: Rest,
+    /// A hit does nothing but set the time of last use, in every array.
+    only_times: bool,
 }
 
 impl Tlb {
@@ -82,18 +88,13 @@ impl Tlb {
         let begins = begins.collect();
         let kept = PageSize::ALL.map(|size| spec.array_of(size));
         Self {
-            rest: arrays.iter().map(Array::rest).max().unwrap_or(Rest::Always),
+            only_times: arrays.iter().all(Array::only_times),
             arrays,
             begins,
             used: vec![0; places],
             kept,
             population: [[0; 2]; 3],
         }
-    }
-
-    /// When a further hit of an entry changes nothing but its time of last use, in every array.
-    pub(super) fn rest(&self) -> Rest {
-        self.rest
     }
 
     /// The array that keeps pages of a size, and the size of its entries for them.
@@ -103,9 +104,10 @@ impl Tlb {
 
     /// Looks up this very entry and makes it if it is not there. Returns whether it was.
     pub(super) fn use_exactly(&mut self, entry: &Entry, now: u64) -> bool {
-        let found = self.arrays[entry.array].find(entry.key, entry.owner);
+        let Wanted { array, key, owner } = entry.wanted;
+        let found = self.arrays[array].find(key, owner);
         match found {
-            Some(place) => self.note_hit(entry.array, place, now),
+            Some(place) => self.note_hit(array, place, now),
             None => {
                 self.fill(entry, now);
             }
@@ -113,9 +115,9 @@ impl Tlb {
         found.is_some()
     }
 
-    /// How the stream's own translation is kept here.
+    /// What the stream's own translation is found by here.
     #[inline]
-    pub(super) fn entry_of(&self, vpn: u64, mapping: Mapping, context: &Context) -> Entry {
+    pub(super) fn wanted(&self, vpn: u64, mapping: Mapping, context: &Context) -> Wanted {
         let (array, size) = self.kept[mapping.size() as usize];
         let global = match context.global_pages {
             GlobalPages::Never => false,
@@ -123,17 +125,22 @@ impl Tlb {
             GlobalPages::Hypervisor => mapping.is_hypervisor(),
         };
         let owner = context.owner(global);
-        let key = Key::new(vpn, size, global, owner);
-        Entry { array, key, owner, target: Target::new(vpn, mapping, size, context.pcid) }
+        Wanted { array, key: Key::new(vpn, size, global, owner), owner }
+    }
+
+    /// How the stream's own translation is kept here.
+    pub(super) fn entry_of(&self, vpn: u64, mapping: Mapping, context: &Context) -> Entry {
+        let wanted = self.wanted(vpn, mapping, context);
+        let target = Target::new(vpn, mapping, wanted.key.size(), context.pcid);
+        Entry { wanted, target }
     }
 
     /// How an entry of another TLB is kept here, as far as it covers `vpn`.
     pub(super) fn entry_from(&self, vpn: u64, key: Key, owner: OwnerId, target: Target) -> Entry {
         let (array, size) = self.kept[key.size() as usize];
+        let key_here = Key::new(vpn, size, key.is_global(), owner);
         Entry {
-            array,
-            key: Key::new(vpn, size, key.is_global(), owner),
-            owner,
+            wanted: Wanted { array, key: key_here, owner },
             target: target.fragment(vpn, key.size(), size),
         }
     }
@@ -143,7 +150,7 @@ impl Tlb {
     pub(super) fn look_up(
         &mut self,
         vpn: u64,
-        own: &Entry,
+        own: Wanted,
         frame: u64,
         context: &Context,
         now: u64,
@@ -193,7 +200,7 @@ impl Tlb {
 
     /// Makes an entry; returns its place among those of all arrays, and what was there before.
     pub(super) fn fill(&mut self, entry: &Entry, now: u64) -> (u32, Option<Removed>) {
-        let Entry { array, key, owner, target } = *entry;
+        let Entry { wanted: Wanted { array, key, owner }, target } = *entry;
         let used = &mut self.used[self.begins[array]..];
         let (place, evicted) = self.arrays[array].fill(key, owner, target, now, used);
         *population(&mut self.population, key) += 1;
@@ -214,10 +221,32 @@ impl Tlb {
         (array.key(hit.place), array.owner(hit.place), array.target(hit.place))
     }
 
-    /// A further hit of an entry at which the policy rests.
+    /// Times of last use, by place.
+    #[inline(always)]
+    pub(super) fn used_times(&mut self) -> &mut [u64] {
+        &mut self.used
+    }
+
+    /// Whether a hit does nothing but set the time of last use.
+    pub(super) fn only_times(&self) -> bool {
+        self.only_times
+    }
+
+    /// A further hit of an entry.
     #[inline(always)]
     pub(super) fn hit_again(&mut self, place: u32, now: u64) {
         self.used[place as usize] = now;
+        if !self.only_times {
+            self.tell_policies(place as usize);
+        }
+    }
+
+    #[inline(never)]
+    fn tell_policies(&mut self, place: usize) {
+        let number = self.begins.partition_point(|&begin| begin <= place) - 1;
+        let array = &mut self.arrays[number];
+        let at = place - self.begins[number];
+        array.hit(array.place(at));
     }
 
     /// Drops entries; returns how many there were.

@@ -86,3 +86,15 @@ fn the_last_event_that_dropped_an_entry_is_to_blame() {
     lab.unit.control(ControlEvent::Invlpg(0x1000));
     assert_eq!(lab.class_of(1, 1), Some(FlushInduced(FlushCause::Invlpg)));
 }
+
+#[test]
+fn a_flush_is_to_blame_for_one_miss_and_not_for_those_of_other_tags() {
+    let mut lab = Lab::new("4");
+    lab.class_of(1, 1);
+    lab.unit.control(ControlEvent::WriteCr3(0));
+    assert_eq!(lab.class_of(1, 1), Some(FlushInduced(FlushCause::Cr3SameValue)));
+    let entry =
+        ControlEvent::GuestEntry { asid: 3, tlb_control: 0, guest_cr3: 0, nested_root: None };
+    lab.unit.control(entry);
+    assert_eq!(lab.class_of(1, 1), Some(CapacityOrConflict), "never there under this VPID");
+}

@@ -296,9 +296,12 @@ impl NaiveTlbs {
                 stlb.insert(own, now);
             }
         }
+        let classes = &mut self.classes[side as usize];
         if let Some(gone) = first.insert(entry, now) {
-            self.classes[side as usize].dropped(&gone, None);
+            classes.dropped(&gone, None);
         }
+        classes.dropped(&entry, None);
+        classes.dropped(&own, None);
         (found, Some(class))
     }
 
