@@ -139,7 +139,8 @@ impl DataWatch {
         };
         // A stream that does not say who runs does not say whose memory it is either.
         let owner = if self.layer == Layer::Unknown { Layer::Unknown } else { owner };
-        let space = if matches!(owner, Layer::User(_) | Layer::Unknown) { self.space } else { None };
+        let space =
+            if matches!(owner, Layer::User(_) | Layer::Unknown) { self.space } else { None };
         let place = match self.grain {
             DataGrain::Page => va & !0xfff,
             DataGrain::Object => va & !7,
