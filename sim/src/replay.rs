@@ -75,6 +75,8 @@ pub struct Replay<N> {
     /// The row that the present CPU executed last, and those of the others.
     last_row: Option<u32>,
     last_rows: FxHashMap<u16, Option<u32>>,
+    /// The stream's CPU that each of the machine's stands for now.
+    occupants: FxHashMap<u16, u16>,
 }
 
 impl<N: Namer> Replay<N> {
@@ -100,6 +102,7 @@ impl<N: Namer> Replay<N> {
             data: None,
             last_row: None,
             last_rows: FxHashMap::default(),
+            occupants: FxHashMap::default(),
         };
         replay.take_over_state();
         replay.follow_context();

@@ -102,7 +102,7 @@ impl<N: Namer> Replay<N> {
                 ControlEvent::GuestExit
             }
             Event::Current(vcpu) => ControlEvent::Domain(vcpu.domain),
-            Event::Cpu { number } => return self.hierarchy.set_cpu(number),
+            Event::Cpu { number } => return self.switch_cpu(number),
             Event::Dma { address, bytes, write } => {
                 self.remarks.dma_transfers += 1;
                 if write {
@@ -116,6 +116,27 @@ impl<N: Namer> Replay<N> {
         self.hierarchy.control(control);
     }
 
+    /// Where a CPU of the machine stands for several of the stream, it switches between their
+    /// address spaces as it would between processes: by a CR3 write.
+    fn switch_cpu(&mut self, number: u16) {
+        self.hierarchy.set_cpu(number);
+        if self.occupy(number) == number {
+            return;
+        }
+        let cpu = self.state.running();
+        if cpu.cr0 != 0 {
+            let (cr0, cr3, cr4) = (cpu.cr0, cpu.cr3, cpu.cr4);
+            self.hierarchy.set_control_registers(ControlRegisters { cr0, cr3, cr4 });
+            self.hierarchy.control(ControlEvent::WriteCr3(cr3));
+        }
+    }
+
+    /// Notes that CPU `number` of the stream runs; says which one its CPU of the machine stood for.
+    fn occupy(&mut self, number: u16) -> u16 {
+        let own = number % self.hierarchy.machine().cpus();
+        self.occupants.insert(own, number).unwrap_or(own)
+    }
+
     /// Gives the model the machine's state as it is, which drops nothing.
     pub(super) fn take_over_state(&mut self) {
         self.addressing.follow(&self.state, &self.tables);
@@ -123,6 +144,7 @@ impl<N: Namer> Replay<N> {
         let present = self.state.cpu;
         let others = (0..self.state.cpus.len() as u16).filter(|&number| number != present);
         for number in others.chain([present]) {
+            self.occupy(number);
             let cpu = &self.state.cpus[usize::from(number)];
             // A stream that tells no control registers keeps the model's defaults.
             if cpu.cr0 == 0 {
