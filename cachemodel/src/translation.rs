@@ -70,6 +70,7 @@ impl PageLookup {
     const HIT: Self = Self { missed: false, stlb_missed: None, stale: false };
 
     /// Whether no TLB had it, so that the tables are walked.
+    #[cfg(test)]
     pub(crate) fn walked(self) -> bool {
         self.missed && self.stlb_missed != Some(false)
     }
@@ -153,8 +154,8 @@ impl TranslationUnit {
     }
 
     /// Where an address is whose page is known to hit without being looked up; the entry has then
-    /// been used at `now`. Never of a device's page. Equal to [`TranslationUnit::look_up`], which is to be asked
-    /// where there is none.
+    /// been used at `now`. Never of a device's page. Equal to [`TranslationUnit::look_up`], which
+    /// is to be asked where there is none.
     #[inline(always)]
     pub(crate) fn front(&mut self, side: Side, va: u64, now: u64) -> Option<Known> {
         let first = &mut self.first[side as usize];
@@ -225,6 +226,9 @@ impl TranslationUnit {
             }
         }
         let (place, evicted) = first.tlb.fill(&entry, now);
+        if let Some(classifier) = &mut first.classifier {
+            classifier.dropped(entry.wanted.key, entry.target, None);
+        }
         if let Some(evicted) = evicted {
             first.front.forget_entry(evicted.key, place);
             if let Some(classifier) = &mut first.classifier {
@@ -285,6 +289,7 @@ impl TranslationUnit {
     }
 
     /// The control registers of what runs, as the events have left them.
+    #[cfg(test)]
     pub(crate) fn registers(&self) -> ControlRegisters {
         self.processor.running().registers
     }

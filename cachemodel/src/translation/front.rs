@@ -51,8 +51,8 @@ impl Front {
     pub(super) fn get(&self, va: u64) -> Option<Known> {
         let vpn = va >> 12;
         let slot = &self.slots[vpn as usize % SLOTS];
-        (slot.tag == vpn | self.epoch)
-            .then(|| Known { physical: PhysAddr(slot.base | va & 0xfff), place: slot.place })
+        let known = Known { physical: PhysAddr(slot.base | va & 0xfff), place: slot.place };
+        (slot.tag == vpn | self.epoch).then_some(known)
     }
 
     /// The slots, with the epoch in which they hold.

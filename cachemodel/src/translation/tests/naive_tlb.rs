@@ -109,7 +109,7 @@ impl Array {
             (Replacement::Drrip, _) => self.selector >= 512,
             _ => false,
         };
-        self.predicted[set][way] = if bimodal && self.fills % 32 != 0 { 3 } else { 2 };
+        self.predicted[set][way] = if bimodal && !self.fills.is_multiple_of(32) { 3 } else { 2 };
         gone.map(|way| way.entry)
     }
 
@@ -188,7 +188,7 @@ impl Tlb {
         usable: impl Fn(&Entry) -> bool,
         now: u64,
     ) -> Option<Entry> {
-        let mut best: Option<((bool, bool, PageSize, bool), usize, usize, usize)> = None;
+        let mut best: Option<(Rank, usize, usize, usize)> = None;
         for (a, array) in self.arrays.iter().enumerate() {
             for (s, set) in array.sets.iter().enumerate() {
                 for (w, way) in set.iter().enumerate() {
@@ -225,6 +225,9 @@ impl Tlb {
         dropped
     }
 }
+
+/// Agrees less, is of another size, of which size, is not global: the least is found.
+type Rank = (bool, bool, PageSize, bool);
 
 /// A page of one size, with its frame.
 type Seen = (u64, PageSize, u64);
