@@ -20,15 +20,23 @@ pub enum TlbMissClass {
     CapacityOrConflict,
 }
 
+/// What is remembered of a page with a frame.
+#[derive(Debug, Clone, Copy, Default)]
+struct Page {
+    looked_up: bool,
+    /// The event that dropped such an entry, unless it has been looked for in vain, or such an
+    /// entry has been made or evicted, since.
+    dropped_by: Option<FlushCause>,
+}
+
 /// Tells the classes of one TLB's misses. Its memory grows with the number of pages ever looked up.
 #[derive(Debug, Clone)]
 pub(super) struct Classifier {
     /// A TLB of the same shape that events do not touch. Its entries are owned by their frame.
     untouched: Tlb,
     frames: FxHashMap<u64, OwnerId>,
-    /// Pages looked up, by page and frame: the event that dropped such an entry, unless it has been
-    /// looked for in vain, or such an entry has been made or evicted, since.
-    seen: FxHashMap<(Key, OwnerId), Option<FlushCause>>,
+    /// By page and frame.
+    pages: FxHashMap<(Key, OwnerId), Page>,
     last: Option<TlbMissClass>,
 }
 
@@ -37,7 +45,7 @@ impl Classifier {
         Self {
             untouched: Tlb::new(spec, structure, machine_seed, cpu),
             frames: FxHashMap::default(),
-            seen: FxHashMap::default(),
+            pages: FxHashMap::default(),
             last: None,
         }
     }
@@ -55,13 +63,10 @@ impl Classifier {
         let target = Target::new(vpn, mapping, size, 0);
         let entry = Entry { wanted: Wanted { array, key, owner }, target };
         let would_hit = self.untouched.use_exactly(&entry, now);
-        let mut is_first = false;
-        let last = self.seen.entry((key, owner)).or_insert_with(|| {
-            is_first = true;
-            None
-        });
+        let page = self.pages.entry((key, owner)).or_default();
+        let is_first = !std::mem::replace(&mut page.looked_up, true);
         // An event is to blame for one miss.
-        let dropped_by = if missed { last.take() } else { *last };
+        let dropped_by = if missed { page.dropped_by.take() } else { page.dropped_by };
         self.last = missed.then_some(match dropped_by {
             _ if is_first => TlbMissClass::Cold,
             Some(cause) if would_hit => TlbMissClass::FlushInduced(cause),
@@ -73,9 +78,7 @@ impl Classifier {
     pub(super) fn dropped(&mut self, key: Key, target: Target, by: Option<FlushCause>) {
         let owner = self.frame(target.base);
         let key = Key::new(key.first_vpn(), key.size(), false, owner);
-        if let Some(dropped_by) = self.seen.get_mut(&(key, owner)) {
-            *dropped_by = by;
-        }
+        self.pages.entry((key, owner)).or_default().dropped_by = by;
     }
 
     fn frame(&mut self, base: u64) -> OwnerId {

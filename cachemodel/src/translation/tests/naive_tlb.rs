@@ -1,6 +1,6 @@
 //! TLBs restated from `docs/models.md`: lists of entries, searched whole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::naive_rules::{Context, Tags};
 use crate::machine::{Machine, Replacement, TlbSpec};
@@ -235,8 +235,8 @@ type Seen = (u64, PageSize, u64);
 #[derive(Debug)]
 struct Classes {
     untouched: Tlb,
-    /// What dropped it last.
-    seen: HashMap<Seen, Option<FlushCause>>,
+    seen: HashSet<Seen>,
+    dropped_by: HashMap<Seen, FlushCause>,
 }
 
 /// ITLB, DTLB and STLB.
@@ -259,7 +259,11 @@ impl NaiveTlbs {
         Self {
             first: first(),
             stlb: machine.stlb().map(|spec| Tlb::new(spec, machine.seed(), 10)),
-            classes: first().map(|untouched| Classes { untouched, seen: HashMap::new() }),
+            classes: first().map(|untouched| Classes {
+                untouched,
+                seen: HashSet::new(),
+                dropped_by: HashMap::new(),
+            }),
             now: 0,
         }
     }
@@ -336,19 +340,20 @@ impl Classes {
             self.untouched.insert(own, now);
         }
         let seen = (own.vpn, own.size, own.frame);
-        let Some(dropped_by) = self.seen.get(&seen) else {
-            self.seen.insert(seen, None);
+        if self.seen.insert(seen) {
             return TlbMissClass::Cold;
-        };
-        match dropped_by {
+        }
+        match self.dropped_by.get(&seen) {
             Some(cause) if would_hit => TlbMissClass::FlushInduced(*cause),
             _ => TlbMissClass::CapacityOrConflict,
         }
     }
 
     fn dropped(&mut self, entry: &Entry, by: Option<FlushCause>) {
-        if let Some(last) = self.seen.get_mut(&(entry.vpn, entry.size, entry.frame)) {
-            *last = by;
-        }
+        let of = (entry.vpn, entry.size, entry.frame);
+        match by {
+            Some(cause) => self.dropped_by.insert(of, cause),
+            None => self.dropped_by.remove(&of),
+        };
     }
 }
