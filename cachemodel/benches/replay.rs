@@ -4,15 +4,22 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use strata_cachemodel::{Hierarchy, Identity, preset};
+use strata_cachemodel::{Hierarchy, Identity, Reference, preset};
 
 #[path = "../tests/ref64/mod.rs"]
 mod ref64;
 
 fn replay(criterion: &mut Criterion) {
-    let words = ref64::words(ref64::FIRST_MILLION);
+    let references: Vec<_> = ref64::read(ref64::FIRST_MILLION)
+        .into_iter()
+        .map(|reference| Reference {
+            kind: reference.kind,
+            va: reference.address,
+            bytes: reference.bytes,
+        })
+        .collect();
     let mut group = criterion.benchmark_group("replay");
-    group.throughput(Throughput::Elements(words.len() as u64));
+    group.throughput(Throughput::Elements(references.len() as u64));
     for (name, semantics) in [
         ("vee07", "per-reference"),
         ("peer", "split-demand-only"),
@@ -26,7 +33,7 @@ fn replay(criterion: &mut Criterion) {
             bencher.iter_batched_ref(
                 || Hierarchy::new(machine),
                 |hierarchy| {
-                    hierarchy.run(words.iter().map(|word| ref64::reference(*word)), &mut Identity);
+                    hierarchy.run(references.iter().copied(), &mut Identity);
                     black_box(hierarchy.counts());
                 },
                 criterion::BatchSize::LargeInput,

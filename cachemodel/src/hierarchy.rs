@@ -9,6 +9,7 @@ mod full;
 mod near;
 
 pub use execution::{Code, Operand, Run};
+pub use near::{Near, Progress};
 
 use crate::caches::Actor;
 use crate::counts::Counts;
@@ -20,6 +21,7 @@ use crate::page::PhysAddr;
 use crate::semantics::Semantics;
 use crate::translation::{ControlEvent, ControlRegisters, Side, TranslationUnit};
 use crate::translator::Translator;
+use std::collections::BTreeMap;
 
 /// Kind of a reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,7 +61,7 @@ pub struct Reference {
 
 /// References that hit in TLB and level 1, by kind.
 #[derive(Debug, Clone, Copy, Default)]
-struct PlainHits {
+pub(crate) struct PlainHits {
     fetches: u64,
     reads: u64,
     writes: u64,
@@ -419,6 +421,13 @@ impl Hierarchy {
     #[must_use]
     pub fn cache_classes(&self) -> Option<&CacheClasses> {
         self.memory.classes()
+    }
+
+    /// Who evicted whose lines at a level of cache, level 1 being 0: how often each layer missed on
+    /// a line that a fill for each layer had evicted. Empty if that was not asked for.
+    #[must_use]
+    pub fn evictions(&self, level: usize) -> BTreeMap<(Actor, Actor), u64> {
+        self.memory.evictions(level)
     }
 
     /// Why TLBs missed, if that was asked for.

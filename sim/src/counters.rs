@@ -1,5 +1,6 @@
 //! Counts of one function, or of everything.
 
+use crate::plans::Plan;
 use std::ops::AddAssign;
 use strata_cachemodel::{Counts, LevelCounts, Machine, Outcome, RefKind};
 
@@ -258,6 +259,16 @@ pub(crate) struct Executed {
     pub(crate) reads: u64,
     pub(crate) writes: u64,
     pub(crate) rep_iterations: u64,
+}
+
+impl Executed {
+    /// Adds an execution, without iterations of its `rep`.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, plan: &Plan) {
+        self.instructions += u64::from(plan.completed);
+        self.reads += u64::from(plan.reads);
+        self.writes += u64::from(plan.once - plan.reads);
+    }
 }
 
 /// Counts under way: what was executed, each reference of it taken for a hit, and deviations.

@@ -36,6 +36,27 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The references of the `rep` that ends the shape: `operands`, which are its repeated ones, at
+    /// `starts` and then on from there for each iteration.
+    pub(crate) fn references<'o>(
+        &self,
+        operands: &'o [Operand],
+        starts: &'o [u64],
+        iterations: u64,
+    ) -> impl Iterator<Item = (&'o Operand, u64)> + use<'o> {
+        let backward = self.backward;
+        (0..iterations).flat_map(move |iteration| {
+            operands.iter().zip(starts).map(move |(operand, start)| {
+                let moved = iteration.wrapping_mul(u64::from(operand.bytes));
+                let va =
+                    if backward { start.wrapping_sub(moved) } else { start.wrapping_add(moved) };
+                (operand, va)
+            })
+        })
+    }
+}
+
 /// The plans of all shapes met, by number.
 #[derive(Debug)]
 pub(crate) struct Plans {

@@ -16,6 +16,7 @@ use strata_cachemodel::{Counts, EventDelivery, Hierarchy, Machine, Outcome, RefK
 use strata_workloads::trace::{Batch, Definitions, Interrupt, Lacks, MachineState};
 
 mod events;
+mod near;
 
 /// What part of a stream is replayed and counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +127,9 @@ impl<N: Namer> Replay<N> {
     /// Says what the stream does not know; to be called before the first batch.
     pub fn set_lacks(&mut self, lacks: Lacks) {
         self.who.set_layers_known(!lacks.privilege);
+        if lacks.lengths {
+            self.hierarchy.fetch_first_bytes();
+        }
     }
 
     /// Completed instructions since the start of the stream.
@@ -168,6 +172,22 @@ impl<N: Namer> Replay<N> {
 
     /// Runs the next `count` executions, between which no event comes.
     fn executions(
+        &mut self,
+        executions: &mut Executions<'_>,
+        count: usize,
+        tables: &Definitions,
+        plans: &Plans,
+    ) {
+        let only_counts = self.actors.is_none() && self.data.is_none() && self.baseline.is_some();
+        match self.hierarchy.near_ways().filter(|_| only_counts) {
+            Some((8, 8)) => self.executions_near::<8, 8>(executions, count, tables, plans),
+            Some((8, 12)) => self.executions_near::<8, 12>(executions, count, tables, plans),
+            _ => self.executions_in_full(executions, count, tables, plans),
+        }
+    }
+
+    /// The same, reference by reference.
+    fn executions_in_full(
         &mut self,
         executions: &mut Executions<'_>,
         count: usize,
@@ -221,10 +241,7 @@ impl<N: Namer> Replay<N> {
         if self.pending.is_some() {
             self.deliver(plan.privilege, row, tables);
         }
-        let executed = &mut self.rows.executed[row];
-        executed.instructions += u64::from(plan.completed);
-        executed.reads += u64::from(plan.reads);
-        executed.writes += u64::from(plan.once - plan.reads);
+        self.rows.executed[row].add(plan);
         let deviations = &mut self.rows.deviations[row];
         let once = usize::from(plan.once);
         self.hierarchy.execute(
@@ -248,39 +265,31 @@ impl<N: Namer> Replay<N> {
         tables: &Definitions,
         plans: &Plans,
     ) {
-        let operands = plans.repeated(plan);
-        let executed = &mut self.rows.executed[row];
-        executed.rep_iterations += iterations;
-        for operand in operands {
-            let count = if operand.kind == RefKind::Read {
-                &mut executed.reads
-            } else {
-                &mut executed.writes
-            };
-            *count += iterations;
-        }
-        if operands.is_empty() {
-            return;
-        }
+        self.count_iterations(plan, iterations, row, plans);
         let deviations = &mut self.rows.deviations[row];
         let data = &mut self.data;
         let mut now = Now { addressing: &mut self.addressing, tables };
-        for iteration in 0..iterations {
-            for (operand, &start) in operands.iter().zip(starts) {
-                let moved = iteration.wrapping_mul(u64::from(operand.bytes));
-                let va = if plan.backward {
-                    start.wrapping_sub(moved)
-                } else {
-                    start.wrapping_add(moved)
-                };
-                let outcome =
-                    self.hierarchy.access(operand.kind, va, u32::from(operand.bytes), &mut now);
-                if outcome != Outcome::HIT {
-                    deviations.deviate(operand.kind, &outcome);
-                    if let Some(data) = data {
-                        data.add(operand.kind, va, &outcome);
-                    }
+        for (operand, va) in plan.references(plans.repeated(plan), starts, iterations) {
+            let outcome =
+                self.hierarchy.access(operand.kind, va, u32::from(operand.bytes), &mut now);
+            if outcome != Outcome::HIT {
+                deviations.deviate(operand.kind, &outcome);
+                if let Some(data) = data {
+                    data.add(operand.kind, va, &outcome);
                 }
+            }
+        }
+    }
+
+    /// Counts the iterations of a `rep` and their references, as hits.
+    fn count_iterations(&mut self, plan: &Plan, iterations: u64, row: usize, plans: &Plans) {
+        let executed = &mut self.rows.executed[row];
+        executed.rep_iterations += iterations;
+        for operand in plans.repeated(plan) {
+            if operand.kind == RefKind::Read {
+                executed.reads += iterations;
+            } else {
+                executed.writes += iterations;
             }
         }
     }

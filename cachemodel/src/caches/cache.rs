@@ -102,7 +102,6 @@ pub(super) mod place {
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     line_shift: u32,
-    rests_after_fill: bool,
     /// The storage of most caches. Where there are `ways` instead, this is a single place that
     /// stays empty: look-ups pass it in vain, which costs those caches little, and spares the others
     /// from asking, before the look at what was used last, which kind they are.
@@ -124,7 +123,6 @@ impl Cache {
         }
         Self {
             line_shift: spec.geometry().line_shift(),
-            rests_after_fill: true,
             recency: RecencySets::new(spec.geometry()),
             ways: None,
         }
@@ -134,7 +132,6 @@ impl Cache {
     pub(super) fn with_ways(spec: &CacheSpec, seed: u64, keeps_virtual: bool) -> Self {
         Self {
             line_shift: spec.geometry().line_shift(),
-            rests_after_fill: spec.replacement().rests_after_fill(),
             recency: RecencySets::none(),
             ways: Some(Box::new(WaySets::new(spec, seed, keeps_virtual))),
         }
@@ -274,11 +271,5 @@ impl Cache {
             None => self.recency.places(),
             Some(ways) => ways.places(),
         }
-    }
-
-    /// Whether a look-up right after the fill of the same line is without effect on what will be
-    /// evicted when. After a look-up that hit, one more never has an effect.
-    pub(crate) fn rests_after_fill(&self) -> bool {
-        self.rests_after_fill
     }
 }

@@ -5,7 +5,6 @@
 //! So an access costs one look-up in a hash map, whatever the size of the cache.
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::Entry;
 
 use rustc_hash::FxHashMap;
 
@@ -43,6 +42,8 @@ enum Fate {
 #[derive(Debug, Clone)]
 struct Node {
     fate: Fate,
+    /// A demand access has asked for it.
+    accessed: bool,
     in_shadow: bool,
     newer: u32,
     older: u32,
@@ -78,18 +79,9 @@ impl CacheClassifier {
 
     /// A demand access of a physical line for `actor`. Returns the class of a miss.
     pub(crate) fn access(&mut self, line: u64, actor: Actor, missed: bool) -> Option<MissClass> {
-        let (number, is_first) = match self.node_of.entry(line) {
-            Entry::Occupied(known) => (*known.get(), false),
-            Entry::Vacant(vacant) => {
-                let number = u32::try_from(self.nodes.len())
-                    .ok()
-                    .filter(|&number| number != NONE)
-                    .expect("2^32 lines do not fit in memory");
-                let node = Node { fate: Fate::Kept, in_shadow: false, newer: NONE, older: NONE };
-                self.nodes.push(node);
-                (*vacant.insert(number), true)
-            }
-        };
+        let number = self.number_of(line);
+        let node = &mut self.nodes[number as usize];
+        let is_first = !std::mem::replace(&mut node.accessed, true);
         let was_in_shadow = self.use_in_shadow(number);
         let fate = &mut self.nodes[number as usize].fate;
         if !missed {
@@ -124,11 +116,31 @@ impl CacheClassifier {
         self.evictions.iter().map(|(&(missed, by), &misses)| (missed, by, misses))
     }
 
-    /// A line that came unasked and was never accessed will be a compulsory miss anyway.
-    fn went(&mut self, line: u64, fate: Fate) {
+    /// The line has come: what made it go before does not matter any more.
+    pub(crate) fn filled(&mut self, line: u64) {
         if let Some(&number) = self.node_of.get(&line) {
-            self.nodes[number as usize].fate = fate;
+            self.nodes[number as usize].fate = Fate::Kept;
         }
+    }
+
+    fn went(&mut self, line: u64, fate: Fate) {
+        let number = self.number_of(line);
+        self.nodes[number as usize].fate = fate;
+    }
+
+    fn number_of(&mut self, line: u64) -> u32 {
+        let next = self.nodes.len();
+        *self.node_of.entry(line).or_insert_with(|| {
+            let number = u32::try_from(next).ok().filter(|&number| number != NONE);
+            self.nodes.push(Node {
+                fate: Fate::Kept,
+                accessed: false,
+                in_shadow: false,
+                newer: NONE,
+                older: NONE,
+            });
+            number.expect("2^32 lines do not fit in memory")
+        })
     }
 
     /// Makes the line the newest of the shadow. Says whether it was there.

@@ -4,7 +4,7 @@
 //! the lines that it is fetched from, and its operands but for their addresses. Most executions
 //! consist of plain references only, and these are counted together.
 
-use super::{Hierarchy, Look, PlainHits, RefKind};
+use super::{Hierarchy, Look, Progress, RefKind};
 use crate::outcome::Outcome;
 use crate::translator::Translator;
 
@@ -69,8 +69,6 @@ impl Hierarchy {
         }
     }
 
-    /// As [`Hierarchy::execute`], with most references made near at hand.
-    #[inline(always)]
     fn execute_near<const I: usize, const D: usize, T: Translator>(
         &mut self,
         code: Code<'_>,
@@ -78,52 +76,49 @@ impl Hierarchy {
         translator: &mut T,
         unusual: &mut impl FnMut(RefKind, u64, &Outcome),
     ) {
-        let reads = u64::from(code.reads);
-        let mut plain = PlainHits {
-            fetches: code.lengths.len() as u64,
-            reads,
-            writes: code.operands.len() as u64 - reads,
-        };
-        let (mut runs, mut next) = (0, 0);
-        // Where each line is an access, only one line is as expected.
-        let most = if self.semantics.counts_references() { 2 } else { 1 };
-        let is_hit = |lines: u64| (1..=most).contains(&lines);
-        // Fetches and operands share nothing but what misses reach, so that fetches near at hand may
-        // be made before the operands between them.
-        if let Some(mut near) = self.near::<I, D>() {
-            let is_near = |run: &Run| {
-                let va = code.address.wrapping_add(u64::from(run.offset));
-                is_hit(near.fetch(va, u64::from(run.length.saturating_sub(1))))
-            };
-            runs = code.runs.iter().copied().take_while(is_near).count();
-            if runs == code.runs.len() {
-                let is_near = |(operand, va): (&Operand, &u64)| {
-                    is_hit(near.operand(
-                        operand.kind,
-                        *va,
-                        u64::from(operand.bytes.saturating_sub(1)),
-                    ))
-                };
-                next =
-                    code.operands.iter().zip(addresses).map(is_near).take_while(|hit| *hit).count();
+        match self.near::<I, D>() {
+            Some(mut near) => {
+                let progress = near.begin(&code, addresses);
+                self.go_on::<I, D, T>(code, addresses, progress, translator, unusual);
             }
+            None => self.one_by_one(code, addresses, translator, unusual),
         }
-        for run in &code.runs[runs..] {
-            while next < code.operands.len() && code.operands[next].instruction < run.first {
-                self.operand(code.operands[next], addresses[next], translator, &mut plain, unusual);
-                next += 1;
-            }
-            self.fetch_run(code, run, translator, &mut plain, unusual);
-        }
-        for (operand, &va) in code.operands[next..].iter().zip(&addresses[next..]) {
-            self.operand(*operand, va, translator, &mut plain, unusual);
-        }
-        self.plain.fetches += plain.fetches;
-        self.plain.reads += plain.reads;
-        self.plain.writes += plain.writes;
     }
 
-    /// Makes a reference that was counted in `plain` beforehand.
+    /// The rest of an execution that [`Near::begin`](super::Near::begin) has begun.
+    pub fn go_on<const I: usize, const D: usize, T: Translator>(
+        &mut self,
+        code: Code<'_>,
+        addresses: &[u64],
+        mut progress: Progress,
+        translator: &mut T,
+        unusual: &mut impl FnMut(RefKind, u64, &Outcome),
+    ) {
+        while !progress.is_all_of(&code) {
+            let run = code.runs.get(progress.runs);
+            let operand = code.operands.get(progress.operands);
+            let comes_first =
+                |operand: &&Operand| run.is_none_or(|run| operand.instruction < run.first);
+            match (operand.filter(comes_first), run) {
+                (Some(operand), _) => {
+                    let (kind, bytes) = (operand.kind, u32::from(operand.bytes));
+                    let va = addresses[progress.operands];
+                    self.expected(kind, va, bytes, translator, unusual);
+                    progress.operands += 1;
+                }
+                (None, Some(run)) => {
+                    self.fetch_run(code, run, translator, unusual);
+                    progress.runs += 1;
+                }
+                (None, None) => return,
+            }
+            if let Some(mut near) = self.near::<I, D>() {
+                near.go_on(&code, addresses, &mut progress);
+            }
+        }
+    }
+
+    /// Makes a reference that was counted as a plain hit beforehand.
     #[inline]
     fn expected<T: Translator>(
         &mut self,
@@ -131,7 +126,6 @@ impl Hierarchy {
         va: u64,
         bytes: u32,
         translator: &mut T,
-        plain: &mut PlainHits,
         unusual: &mut impl FnMut(RefKind, u64, &Outcome),
     ) {
         let outcome = match self.first_look(kind, va, bytes) {
@@ -140,24 +134,13 @@ impl Hierarchy {
             Look::Further => self.full(kind, va, bytes, translator),
         };
         match kind {
-            RefKind::Fetch => plain.fetches -= 1,
-            RefKind::Read => plain.reads -= 1,
-            RefKind::Write | RefKind::ModifyWrite => plain.writes -= 1,
+            RefKind::Fetch => self.plain.fetches -= 1,
+            RefKind::Read => self.plain.reads -= 1,
+            RefKind::Write | RefKind::ModifyWrite => self.plain.writes -= 1,
         }
         if outcome != Outcome::HIT {
             unusual(kind, va, &outcome);
         }
-    }
-
-    fn operand<T: Translator>(
-        &mut self,
-        operand: Operand,
-        va: u64,
-        translator: &mut T,
-        plain: &mut PlainHits,
-        unusual: &mut impl FnMut(RefKind, u64, &Outcome),
-    ) {
-        self.expected(operand.kind, va, u32::from(operand.bytes), translator, plain, unusual);
     }
 
     /// A run whose first fetch may not be plain.
@@ -166,13 +149,12 @@ impl Hierarchy {
         code: Code<'_>,
         run: &Run,
         translator: &mut T,
-        plain: &mut PlainHits,
         unusual: &mut impl FnMut(RefKind, u64, &Outcome),
     ) {
         let mut va = code.address.wrapping_add(u64::from(run.offset));
         let from = usize::from(run.first);
         for &length in &code.lengths[from..=from + usize::from(run.more)] {
-            self.expected(RefKind::Fetch, va, u32::from(length), translator, plain, unusual);
+            self.expected(RefKind::Fetch, va, u32::from(length), translator, unusual);
             va = va.wrapping_add(u64::from(length));
         }
     }

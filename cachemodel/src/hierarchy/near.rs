@@ -5,18 +5,40 @@
 //! what such a reference needs, so that a processor can keep it at hand; whatever else comes up is
 //! left to the full way, which alone would give the same counts.
 
-use super::{Hierarchy, RefKind};
-use crate::translation::{Pages, Side};
+use super::{Code, Hierarchy, PlainHits, RefKind};
+use crate::translation::Pages;
 
-/// What an access near at hand touches: both first-level caches, the pages known of both TLBs, and
-/// the line fetched last.
-pub(super) struct Near<'h, const I: usize, const D: usize> {
+/// What a reference near at hand touches: both first-level caches, of `I` and `D` ways, the pages
+/// known of both TLBs, and the line fetched last.
+#[derive(Debug)]
+pub struct Near<'h, const I: usize, const D: usize> {
     l1i: &'h mut [[u64; I]; SETS],
     l1d: &'h mut [[u64; D]; SETS],
     fetched_pages: Pages<'h>,
     data_pages: Pages<'h>,
     last_fetch_line: &'h mut u64,
     now: &'h mut u64,
+    plain: &'h mut PlainHits,
+    /// Most lines of a reference that is one access.
+    most_lines: u64,
+}
+
+/// How far an execution has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Runs of fetches made.
+    pub(super) runs: usize,
+    /// Operands made.
+    pub(super) operands: usize,
+}
+
+impl Progress {
+    /// Whether nothing of `code` is left.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_all_of(self, code: &Code<'_>) -> bool {
+        self.runs == code.runs.len() && self.operands == code.operands.len()
+    }
 }
 
 const SETS: usize = 64;
@@ -27,13 +49,32 @@ const PLACE_SHIFT: u32 = 2;
 const WRITTEN: u64 = 1;
 
 impl Hierarchy {
-    /// `None` where the machine is not of this kind.
-    #[inline(always)]
-    pub(super) fn near<const I: usize, const D: usize>(&mut self) -> Option<Near<'_, I, D>> {
+    /// Ways of the first-level caches for which [`Hierarchy::near`] gives something; `None` where
+    /// every reference has to go the full way.
+    #[must_use]
+    pub fn near_ways(&self) -> Option<(usize, usize)> {
+        self.usual
+    }
+
+    /// What most references need of the machine; `None` where its first-level caches do not have
+    /// `I` and `D` ways, or are not usual.
+    #[inline]
+    pub fn near<const I: usize, const D: usize>(&mut self) -> Option<Near<'_, I, D>> {
+        if self.usual != Some((I, D)) {
+            return None;
+        }
         let [fetched_pages, data_pages] = self.unit.known_pages();
         let (l1i, l1d) = self.memory.usual_first()?;
-        let (last_fetch_line, now) = (&mut self.last_fetch_line, &mut self.now);
-        Some(Near { l1i, l1d, fetched_pages, data_pages, last_fetch_line, now })
+        Some(Near {
+            l1i,
+            l1d,
+            fetched_pages,
+            data_pages,
+            last_fetch_line: &mut self.last_fetch_line,
+            now: &mut self.now,
+            plain: &mut self.plain,
+            most_lines: if self.semantics.counts_references() { 2 } else { 1 },
+        })
     }
 }
 
@@ -54,6 +95,59 @@ impl<const I: usize, const D: usize> Near<'_, I, D> {
             *self.last_fetch_line = va.wrapping_add(beyond) & LINE_MASK;
         }
         lines
+    }
+
+    /// Begins an execution of `code` at `addresses` and makes of it what is near at hand, in an
+    /// order that makes no difference. The rest is for [`Hierarchy::go_on`].
+    #[inline(always)]
+    pub fn begin(&mut self, code: &Code<'_>, addresses: &[u64]) -> Progress {
+        let reads = u64::from(code.reads);
+        self.plain.fetches += code.lengths.len() as u64;
+        self.plain.reads += reads;
+        self.plain.writes += code.operands.len() as u64 - reads;
+        let mut progress = Progress::default();
+        self.go_on(code, addresses, &mut progress);
+        progress
+    }
+
+    /// Fetches and operands share nothing but what misses reach, so that fetches near at hand may
+    /// be made before the operands between them. What is not near is left to be made in its turn.
+    #[inline(always)]
+    pub(super) fn go_on(&mut self, code: &Code<'_>, addresses: &[u64], progress: &mut Progress) {
+        let mut until = u16::MAX;
+        for run in &code.runs[progress.runs..] {
+            let va = code.address.wrapping_add(u64::from(run.offset));
+            let lines = self.fetch(va, u64::from(run.length.saturating_sub(1)));
+            if lines == 0 || lines > self.most_lines {
+                until = run.first;
+                break;
+            }
+            progress.runs += 1;
+        }
+        let operands = code.operands.iter().zip(addresses).skip(progress.operands);
+        for (operand, &va) in operands {
+            if operand.instruction >= until {
+                break;
+            }
+            let beyond = u64::from(operand.bytes.saturating_sub(1));
+            let lines = self.operand(operand.kind, va, beyond);
+            if lines == 0 || lines > self.most_lines {
+                break;
+            }
+            progress.operands += 1;
+        }
+    }
+
+    /// Makes one load or store of `bytes` bytes and counts it; false, with nothing made that would
+    /// make a difference, if it is not near at hand.
+    #[inline(always)]
+    pub fn access(&mut self, kind: RefKind, va: u64, bytes: u16) -> bool {
+        let lines = self.operand(kind, va, u64::from(bytes.saturating_sub(1)));
+        let made = lines > 0 && lines <= self.most_lines;
+        if made {
+            self.plain.add(kind, 1);
+        }
+        made
     }
 
     /// The same of a load or store.
@@ -108,6 +202,3 @@ fn bring_to_front<const N: usize>(set: &mut [u64; N], wanted: u64, written: u64)
     set[0] = found;
     true
 }
-
-/// Sides in the order of [`TranslationUnit::known_pages`](crate::translation::TranslationUnit).
-const _: () = assert!(Side::Instruction as usize == 0 && Side::Data as usize == 1);

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cache_spec::{CacheFile, CacheSpec, Inclusion, Prefetcher, Sharing, WritePolicy};
+use super::cache_spec::{
+    AddressKind, CacheFile, CacheSpec, Inclusion, Prefetcher, Sharing, WritePolicy,
+};
 use super::cost::CostModel;
 use super::tag_scheme::{TagScheme, Vendor};
 use super::tlb_spec::{TlbFile, TlbSpec};
@@ -144,6 +146,13 @@ impl Machine {
         for (index, level) in self.levels.iter().enumerate() {
             for (name, cache) in level.caches(index + 1) {
                 self.check_sharing(&name, cache.sharing())?;
+                let virtual_address = [cache.index(), cache.tag()].contains(&AddressKind::Virtual);
+                if virtual_address && self.cpus > 1 {
+                    let rule = "physical where there are several CPUs, which find each other's \
+                                copies by physical address";
+                    let key = if cache.index() == AddressKind::Virtual { "index" } else { "tag" };
+                    return Err(refused(format!("{name}.{key}"), rule, "virtual"));
+                }
                 let exclusive = cache.inclusion() == Inclusion::Exclusive;
                 if exclusive && cache.prefetcher() != Prefetcher::None {
                     let rule = format!("\"none\", as {name} is exclusive");

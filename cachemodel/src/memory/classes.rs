@@ -3,6 +3,7 @@
 use super::{Levels, Memory};
 use crate::caches::{Actor, CacheClassifier, Line, MissClass};
 use crate::machine::Machine;
+use std::collections::BTreeMap;
 
 /// Misses of one layer at one level, by class.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,6 +84,19 @@ impl Memory {
 
     pub(crate) fn classes(&self) -> Option<&CacheClasses> {
         self.classes.as_deref()
+    }
+
+    /// How often a layer missed on a line that had been evicted, and by a fill for which layer: (who
+    /// missed, for whom it was evicted), at one level.
+    pub(crate) fn evictions(&self, level: usize) -> BTreeMap<(Actor, Actor), u64> {
+        let mut matrix = BTreeMap::new();
+        for node in self.nodes.iter().filter(|node| node.level == level) {
+            for (missed, by, misses) in node.classifier.iter().flat_map(CacheClassifier::evictions)
+            {
+                *matrix.entry((missed, by)).or_default() += misses;
+            }
+        }
+        matrix
     }
 
     /// A demand access of a line at a cache.

@@ -186,6 +186,9 @@ impl Memory {
         let ways = node.ways_for(actor);
         let victim = node.cache.fill(line, state, ways);
         node.lost.remove(&line.physical);
+        if let Some(classifier) = &mut node.classifier {
+            classifier.filled(line.physical);
+        }
         if let Some(victim) = victim {
             self.evicted(index, Removed { line: victim.line, dirty: victim.dirty }, actor);
         }
