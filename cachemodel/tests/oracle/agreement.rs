@@ -1,10 +1,18 @@
 //! The fast models do what the oracle does: after every reference, and in every count.
 
-use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestRng, TestRunner};
-use strata_cachemodel::{Actor, ControlRegisters, Hierarchy, Identity, Machine, PhysAddr, preset};
+use std::collections::BTreeMap;
 
-use crate::counts::{Counts, Flushes, Kinds, Level, Outcome, Stlb, Tally, Tlb, Walks};
+use proptest::prelude::*;
+use proptest::test_runner::{
+    Config, RngAlgorithm, TestCaseError, TestCaseResult, TestError, TestRng, TestRunner,
+};
+use strata_cachemodel::{
+    Actor, ControlRegisters, Hierarchy, Identity, LevelClasses, Machine, PhysAddr, preset,
+};
+
+use crate::classes::{CacheClass, TlbClass};
+
+use crate::counts::{Counts, Flushes, Kinds, Level, Outcome, Stlb, Tally, Tlb, Walks, named};
 use crate::hierarchy::Oracle;
 use crate::machines::{ACTORS, machines};
 use crate::ref64;
@@ -16,8 +24,10 @@ fn outcome_of(outcome: strata_cachemodel::Outcome) -> Outcome {
         misses: outcome.misses.map(u64::from),
         tlb_accesses: u64::from(outcome.tlb_accesses),
         tlb_misses: u64::from(outcome.tlb_misses),
+        stlb_accesses: u64::from(outcome.stlb_accesses),
         stlb_misses: u64::from(outcome.stlb_misses),
         stale_hits: u64::from(outcome.stale_hits),
+        walks: u64::from(outcome.walks),
         walk_accesses: outcome.walk_accesses.map(u64::from),
         walk_misses: outcome.walk_misses.map(u64::from),
         device: outcome.device,
@@ -63,6 +73,7 @@ fn counts_of(counts: strata_cachemodel::Counts) -> Counts {
             writes: counts.references.writes,
         },
         folded_writes: counts.references.folded_writes,
+        clipped: counts.references.clipped,
         device: Kinds {
             fetches: counts.device.fetches,
             reads: counts.device.reads,
@@ -99,6 +110,7 @@ fn counts_of(counts: strata_cachemodel::Counts) -> Counts {
             others: flushes.others,
         },
         dma_transfers: counts.dma_transfers,
+        cache_flushes: counts.cache_flushes,
     }
 }
 
@@ -139,7 +151,7 @@ impl Pair {
             }
             Step::Remap { va, mapping } => {
                 world.remap(space, va, mapping);
-                fast.translation_changed(va);
+                fast.translation_changed(va, 4096);
             }
             Step::Control(event) if exists(event, machine.vendor()) => {
                 fast.control(event);
@@ -172,15 +184,83 @@ impl Pair {
         Ok(())
     }
 
-    fn compare_counts(&self, at: usize) -> TestCaseResult {
-        prop_assert_eq!(&counts_of(self.fast.counts()), self.slow.counts(), "step {}", at);
-        prop_assert_eq!(self.fast.check_laws(), Ok(()), "step {}", at);
+    fn compare_classes(&self) -> TestCaseResult {
+        let Some(found) = self.fast.cache_classes() else { return Ok(()) };
+        let mut caches = BTreeMap::new();
+        for (level, LevelClasses { fetches, data }) in found.levels.iter().enumerate() {
+            for (fetch, layers) in [(true, fetches), (false, data)] {
+                for (actor, counts) in layers.iter().enumerate() {
+                    let mut count = |class, count| {
+                        caches.insert((level, fetch, actor as u8, class), count);
+                    };
+                    count(CacheClass::Compulsory, counts.compulsory);
+                    count(CacheClass::Invalidated, counts.invalidated);
+                    count(CacheClass::Conflict, counts.conflict);
+                    count(CacheClass::Capacity, counts.capacity);
+                    for (by, &inflicted) in counts.inflicted.iter().enumerate() {
+                        count(CacheClass::Inflicted(by as u8), inflicted);
+                    }
+                }
+            }
+        }
+        caches.retain(|_, count| *count > 0);
+        prop_assert_eq!(&caches, &self.slow.memory.classes);
+        for level in 0..self.machine.levels().len() {
+            let mut evictions = BTreeMap::new();
+            let caches = self.slow.memory.caches.iter().filter(|placed| placed.level == level);
+            for (&who, misses) in caches.flat_map(|placed| &placed.classes.evictions) {
+                *evictions.entry(who).or_default() += misses;
+            }
+            let found = self.fast.evictions(level).into_iter();
+            let found: BTreeMap<_, _> =
+                found.map(|((misser, evictor), misses)| ((misser.0, evictor.0), misses)).collect();
+            prop_assert_eq!(found, evictions, "level {}", level + 1);
+        }
+
+        let found = self.fast.tlb_classes().expect("both are told or neither");
+        let mut tlbs = BTreeMap::new();
+        for (fetch, layers) in [(true, &found.itlb), (false, &found.dtlb)] {
+            for (actor, counts) in layers.iter().enumerate() {
+                let mut count = |class: String, count| {
+                    tlbs.insert((fetch, actor as u8, class), count);
+                };
+                count(format!("{:?}", TlbClass::Cold), counts.cold);
+                count(format!("{:?}", TlbClass::CapacityOrConflict), counts.capacity_or_conflict);
+                for (cause, flush_induced) in &counts.flush_induced {
+                    count(format!("FlushInduced(\"{cause:?}\")"), *flush_induced);
+                }
+            }
+        }
+        tlbs.retain(|_, count| *count > 0);
+        let expected = self.slow.tlb_classes.iter();
+        let expected: BTreeMap<_, _> = expected
+            .map(|(&(fetch, actor, class), &count)| ((fetch, actor, format!("{class:?}")), count))
+            .collect();
+        prop_assert_eq!(tlbs, expected);
         Ok(())
+    }
+
+    fn compare_counts(&self, at: usize) -> TestCaseResult {
+        let (fast, slow) = (counts_of(self.fast.counts()), self.slow.counts());
+        if fast != *slow {
+            let both = named(&fast).into_iter().zip(named(slow));
+            let different = both.filter(|(fast, slow)| fast != slow);
+            let different: Vec<_> =
+                different.map(|((name, fast), (_, slow))| (name, fast, slow)).collect();
+            let reason = format!("step {at}: (count, fast, slow): {different:?}");
+            return Err(TestCaseError::fail(reason));
+        }
+        prop_assert_eq!(self.fast.check_laws(), Ok(()), "step {}", at);
+        self.compare_classes()
     }
 }
 
-fn agree(machine: &Machine, steps: &[Step]) -> TestCaseResult {
+fn agree(machine: &Machine, steps: &[Step], classes: bool) -> TestCaseResult {
     let mut pair = Pair::new(machine);
+    if classes {
+        pair.fast.enable_classification();
+        pair.slow.enable_classes();
+    }
     for (at, step) in steps.iter().enumerate() {
         pair.step(at, step)?;
         if !matches!(step, Step::Access { .. }) || at % 64 == 0 {
@@ -198,9 +278,14 @@ fn on_thousands_of_machines_the_fast_models_do_what_the_oracle_does() {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, rng);
-    let both = (machines(), streams());
-    if let Err(error) = runner.run(&both, |(machine, steps)| agree(&machine, &steps)) {
-        panic!("{error}");
+    let all = (machines(), streams(), any::<bool>());
+    match runner.run(&all, |(machine, steps, classes)| agree(&machine, &steps, classes)) {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, (machine, steps, classes))) => {
+            let machine = toml::to_string(&machine).unwrap();
+            panic!("{reason}\nclasses: {classes}\n{machine}\n{steps:#x?}");
+        }
+        Err(error) => panic!("{error}"),
     }
 }
 
@@ -211,8 +296,9 @@ proptest! {
     fn on_a_machine_of_any_kind_the_fast_models_do_what_the_oracle_does(
         machine in machines(),
         steps in streams(),
+        classes: bool,
     ) {
-        agree(&machine, &steps)?;
+        agree(&machine, &steps, classes)?;
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use strata_cachemodel::{Mapping, PageSize};
 
-use crate::events::Event;
 use crate::tlb::{Entry, Found, Tlb};
 
 /// Why a line is not in a cache any more.
@@ -13,19 +12,19 @@ pub(crate) enum Gone {
     EvictedFor(u8),
     WrittenByOther,
     WrittenByDevice,
+    Flushed,
     Otherwise,
 }
 
-/// Misses of one cache by class, and for each layer that misses (first) on a line evicted by a
-/// layer's fill (second), how often.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct CacheClassCounts {
-    pub(crate) compulsory: u64,
-    pub(crate) invalidated: u64,
-    pub(crate) inflicted: u64,
-    pub(crate) conflict: u64,
-    pub(crate) capacity: u64,
-    pub(crate) evictions: BTreeMap<(u8, u8), u64>,
+/// Why an access of a cache missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum CacheClass {
+    Compulsory,
+    Invalidated,
+    /// By the layer whose fill evicted the line.
+    Inflicted(u8),
+    Conflict,
+    Capacity,
 }
 
 /// What the classes of one cache go by.
@@ -37,7 +36,8 @@ pub(crate) struct CacheClasses {
     gone: HashMap<u64, Gone>,
     /// A fully associative cache, the line used last in front.
     shadow: VecDeque<u64>,
-    pub(crate) counts: CacheClassCounts,
+    /// Misses on evicted lines, by who missed and for whom the line was evicted.
+    pub(crate) evictions: BTreeMap<(u8, u8), u64>,
 }
 
 impl CacheClasses {
@@ -45,10 +45,13 @@ impl CacheClasses {
         Self { lines, ..Self::default() }
     }
 
-    /// A demand access of a line, by its physical address.
-    pub(crate) fn access(&mut self, line: u64, actor: u8, missed: bool) {
+    /// A demand access of a line, by its physical address; the class if it missed.
+    pub(crate) fn access(&mut self, line: u64, actor: u8, missed: bool) -> Option<CacheClass> {
         if !self.enabled {
-            return;
+            return None;
+        }
+        if !missed {
+            self.came(line);
         }
         let first = self.accessed.insert(line);
         let place = self.shadow.iter().position(|&held| held == line);
@@ -57,23 +60,21 @@ impl CacheClasses {
         }
         self.shadow.push_front(line);
         self.shadow.truncate(self.lines);
-        if !missed {
-            return;
+        if missed && let Some(&Gone::EvictedFor(other)) = self.gone.get(&line) {
+            *self.evictions.entry((actor, other)).or_default() += 1;
         }
-        let gone = self.gone.get(&line);
-        if let Some(&Gone::EvictedFor(other)) = gone {
-            *self.counts.evictions.entry((actor, other)).or_default() += 1;
-        }
-        let counts = &mut self.counts;
-        *match gone {
-            _ if first => &mut counts.compulsory,
-            Some(Gone::WrittenByOther | Gone::WrittenByDevice) => &mut counts.invalidated,
-            Some(&Gone::EvictedFor(other)) if other != actor => &mut counts.inflicted,
-            _ if place.is_some() => &mut counts.conflict,
-            _ => &mut counts.capacity,
-        } += 1;
+        missed.then(|| match self.gone.get(&line) {
+            _ if first => CacheClass::Compulsory,
+            Some(Gone::WrittenByOther | Gone::WrittenByDevice | Gone::Flushed) => {
+                CacheClass::Invalidated
+            }
+            Some(&Gone::EvictedFor(other)) if other != actor => CacheClass::Inflicted(other),
+            _ if place.is_some() => CacheClass::Conflict,
+            _ => CacheClass::Capacity,
+        })
     }
 
+    /// A copy of the line is here.
     pub(crate) fn came(&mut self, line: u64) {
         self.gone.remove(&line);
     }
@@ -86,10 +87,11 @@ impl CacheClasses {
 }
 
 /// Why a look-up missed in a TLB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TlbClass {
     Cold,
-    FlushInduced(Event),
+    /// By the kind of event, under the name that `FlushCause` has for it.
+    FlushInduced(&'static str),
     CapacityOrConflict,
 }
 
@@ -99,7 +101,7 @@ pub(crate) struct TlbClasses {
     /// The TLB that events do not touch.
     shadow: Tlb,
     looked_up: HashSet<Kept>,
-    dropped_by: HashMap<Kept, Event>,
+    dropped_by: HashMap<Kept, &'static str>,
 }
 
 /// First address, size and first frame of what an entry covers.
@@ -124,20 +126,23 @@ impl TlbClasses {
         let first = self.looked_up.insert(kept(entry));
         match self.dropped_by.get(&kept(entry)) {
             _ if first => TlbClass::Cold,
-            Some(event) if hits => TlbClass::FlushInduced(*event),
+            Some(cause) if hits => TlbClass::FlushInduced(cause),
             _ => TlbClass::CapacityOrConflict,
         }
     }
 
-    pub(crate) fn made(&mut self, entry: &Entry, evicted: Option<&Entry>) {
+    /// The look-up has missed: `entry` is what the stream would have made, `made` what was made
+    /// (another after a stale hit in the second level).
+    pub(crate) fn missed(&mut self, entry: &Entry, made: &Entry, evicted: Option<&Entry>) {
         self.dropped_by.remove(&kept(entry));
+        self.dropped_by.remove(&kept(made));
         if let Some(evicted) = evicted {
             self.dropped_by.remove(&kept(evicted));
         }
     }
 
-    pub(crate) fn dropped(&mut self, entries: &[Entry], event: Event) {
-        self.dropped_by.extend(entries.iter().map(|entry| (kept(entry), event)));
+    pub(crate) fn dropped(&mut self, entries: &[Entry], cause: &'static str) {
+        self.dropped_by.extend(entries.iter().map(|entry| (kept(entry), cause)));
     }
 }
 
@@ -149,21 +154,23 @@ mod tests {
     fn each_class_is_the_first_that_applies() {
         let mut classes = CacheClasses::new(2);
         classes.enabled = true;
-        classes.access(1, 0, true);
+        let mut found = Vec::new();
+        for gone in [Gone::EvictedFor(0), Gone::EvictedFor(7), Gone::WrittenByDevice] {
+            found.extend(classes.access(1, 0, true));
+            classes.went(1, gone);
+        }
+        found.extend(classes.access(1, 0, true));
         classes.went(1, Gone::EvictedFor(0));
-        classes.access(1, 0, true);
-        classes.went(1, Gone::EvictedFor(7));
-        classes.access(1, 0, true);
-        classes.went(1, Gone::WrittenByDevice);
-        classes.access(1, 0, true);
-        classes.went(1, Gone::EvictedFor(0));
-        classes.access(2, 0, true);
-        classes.access(3, 0, true);
-        classes.access(1, 0, true);
-        let CacheClassCounts { compulsory, invalidated, inflicted, conflict, capacity, .. } =
-            classes.counts;
-        let found = [compulsory, invalidated, inflicted, conflict, capacity];
-        assert_eq!(found, [3, 1, 1, 1, 1]);
-        assert_eq!(classes.counts.evictions, BTreeMap::from([((0, 0), 2), ((0, 7), 1)]));
+        found.extend([2, 3, 1].map(|line| classes.access(line, 0, true).unwrap()));
+        let expected = [
+            CacheClass::Compulsory,
+            CacheClass::Conflict,
+            CacheClass::Inflicted(7),
+            CacheClass::Invalidated,
+            CacheClass::Compulsory,
+            CacheClass::Compulsory,
+            CacheClass::Capacity,
+        ];
+        assert_eq!(found, expected);
     }
 }

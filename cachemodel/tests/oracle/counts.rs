@@ -91,6 +91,7 @@ pub(crate) struct Flushes {
 pub(crate) struct Counts {
     pub(crate) references: Kinds,
     pub(crate) folded_writes: u64,
+    pub(crate) clipped: u64,
     pub(crate) device: Kinds,
     pub(crate) levels: [Level; 3],
     pub(crate) itlb: Tlb,
@@ -99,6 +100,7 @@ pub(crate) struct Counts {
     pub(crate) walks: Walks,
     pub(crate) flushes: Flushes,
     pub(crate) dma_transfers: u64,
+    pub(crate) cache_flushes: u64,
 }
 
 /// What one reference did.
@@ -108,9 +110,37 @@ pub(crate) struct Outcome {
     pub(crate) misses: [u64; 3],
     pub(crate) tlb_accesses: u64,
     pub(crate) tlb_misses: u64,
+    pub(crate) stlb_accesses: u64,
     pub(crate) stlb_misses: u64,
     pub(crate) stale_hits: u64,
+    pub(crate) walks: u64,
     pub(crate) walk_accesses: [u64; 3],
     pub(crate) walk_misses: [u64; 3],
     pub(crate) device: bool,
+}
+
+/// Every count with its name, in the same order for all.
+pub(crate) fn named(counts: &Counts) -> Vec<(String, u64)> {
+    let mut path: Vec<String> = Vec::new();
+    let mut found = Vec::new();
+    let mut level = 0;
+    for line in format!("{counts:#?}").lines() {
+        let line = line.trim().trim_end_matches(',');
+        match line.split_once(": ") {
+            Some((name, value)) if value.ends_with(['{', '[']) => path.push(name.to_owned()),
+            Some((name, value)) => {
+                let name = format!("{}.{name}", path[1..].join("."));
+                found.push((name, value.parse().unwrap()));
+            }
+            None if line == "Level {" => {
+                level += 1;
+                path.push(level.to_string());
+            }
+            None if line.ends_with('{') => path.push(String::new()),
+            None => {
+                path.pop();
+            }
+        }
+    }
+    found
 }

@@ -2,33 +2,10 @@
 
 use std::collections::HashMap;
 
+pub(crate) use strata_cachemodel::ControlEvent as Event;
 use strata_cachemodel::{Machine, Mapping, TagScheme, Vendor, WhatIf};
 
 use crate::counts::Flushes;
-
-/// What happens to a CPU besides references.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
-    WriteCr0(u64),
-    WriteCr3(u64),
-    WriteCr4(u64),
-    Invlpg(u64),
-    InvpcidAddress { va: u64, pcid: u16 },
-    InvpcidSingle { pcid: u16 },
-    InvpcidAll,
-    InvpcidAllButGlobal,
-    PageFault(u64),
-    TaskSwitch { cr3: u64 },
-    Domain(u16),
-    GuestEntry { asid: u16, tlb_control: u8, guest_cr3: u64, nested_root: Option<u64> },
-    GuestExit,
-    Invlpga { va: u64, asid: u16 },
-    Invvpid { kind: u8, vpid: u16, va: u64 },
-    Invept { kind: u8, root: u64 },
-    EptViolation { gpa: u64, va: Option<u64> },
-    SystemManagement,
-    Reset,
-}
 
 /// What an entry was made under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -173,6 +150,11 @@ impl Context {
         self.spaces.insert((self.domain, self.place()), space);
     }
 
+    /// Whether a what-if scheme cannot tell entries of guests from those of the host.
+    fn drops_all_at_entry(&self) -> bool {
+        self.what_if().is_some_and(|what_if| !what_if.vpid && !what_if.pcid)
+    }
+
     pub(crate) fn what_if(&self) -> Option<WhatIf> {
         match self.scheme {
             TagScheme::WhatIf(what_if) => Some(what_if),
@@ -236,6 +218,14 @@ impl Context {
         let possible = match event {
             Event::GuestEntry { asid, .. } => asid != 0 || self.vendor != Vendor::Amd,
             Event::GuestExit => self.guest.is_some(),
+            _ => true,
+        };
+        possible && !self.registers.faults(event)
+    }
+
+    /// Whether INVVPID or INVEPT of this type and operands succeeds.
+    pub(crate) fn succeeds(&self, event: Event) -> bool {
+        match event {
             Event::Invvpid { kind, vpid, va } => match kind {
                 0 => vpid != 0 && self.registers.is_canonical(va),
                 1 | 3 => vpid != 0,
@@ -243,8 +233,7 @@ impl Context {
             },
             Event::Invept { kind, .. } => matches!(kind, 1 | 2),
             _ => true,
-        };
-        possible && !self.registers.faults(event)
+        }
     }
 
     /// The event's effect on all but the TLBs.
@@ -253,7 +242,7 @@ impl Context {
         match event {
             Event::WriteCr0(value) => self.registers.cr0 = value,
             Event::WriteCr3(value) => self.load_cr3(self.registers.stored(value)),
-            Event::TaskSwitch { cr3 } => self.load_cr3(cr3),
+            Event::TaskSwitch { cr3 } if cr3 != self.registers.cr3 => self.load_cr3(cr3),
             Event::WriteCr4(value) => self.write_cr4(value),
             Event::Domain(domain) => self.domain = domain,
             Event::GuestEntry { asid, guest_cr3, nested_root, .. } => {
@@ -262,6 +251,12 @@ impl Context {
                 let remembered = self.guests.get(&asid).copied().unwrap_or(LONG_MODE);
                 self.registers = Registers { cr3: guest_cr3, ..remembered };
                 self.become_tag(guest_cr3);
+            }
+            Event::Reset => {
+                self.guest = None;
+                self.guests.clear();
+                self.registers = Registers { cr0: 0x6000_0010, cr3: 0, cr4: 0, pair: None };
+                self.become_tag(0);
             }
             Event::GuestExit => {
                 self.registers = self.leave_guest().expect("it takes place in a guest only");
@@ -283,7 +278,8 @@ impl Context {
         self.registers.cr3 = cr3;
         match &mut self.registers.pair {
             Some(switched) => *switched |= new,
-            None => self.become_tag(cr3),
+            None if new => self.become_tag(cr3),
+            None => {}
         }
     }
 
@@ -309,7 +305,7 @@ impl Context {
             Event::WriteCr0(_) | Event::WriteCr4(_) => {
                 counts.paging_mode_changes += u64::from(self.mode_changes(event));
             }
-            Event::Invlpg(_) | Event::Invlpga { .. } => counts.invlpg += 1,
+            Event::Invlpg(_) | Event::Invlpga { .. } | Event::Invlpgb(_) => counts.invlpg += 1,
             Event::InvpcidAddress { .. }
             | Event::InvpcidSingle { .. }
             | Event::InvpcidAll
@@ -325,11 +321,42 @@ impl Context {
             }
             Event::TaskSwitch { cr3 } => counts.others += u64::from(cr3 != registers.cr3),
             Event::SystemManagement | Event::Reset => counts.others += 1,
-            Event::Domain(_) => {}
+            Event::Domain(_) | Event::VmxOperation => {}
+            other => panic!("the oracle does not know {other:?}"),
         }
         if self.what_if().is_some() {
             counts.switches += u64::from(self.is_switch(event));
+            counts.explicit_flushes += u64::from(self.ends_pair_without_switch(event));
             counts.explicit_flushes += u64::from(self.is_explicit_flush(event));
+        }
+    }
+
+    /// Under what `FlushCause` an entry that the event drops is missed.
+    pub(crate) fn cause(&self, event: Event) -> &'static str {
+        let Registers { cr3, cr4, pair, .. } = self.registers;
+        match event {
+            Event::WriteCr3(value) if self.registers.stored(value) == cr3 => "Cr3SameValue",
+            Event::WriteCr3(_) => "Cr3Write",
+            Event::TaskSwitch { .. } if self.what_if().is_some() => "Cr3Write",
+            Event::WriteCr4(value) if changes(cr4, value, PGE) => match (self.what_if(), pair) {
+                (Some(_), _) if self.mode_changes(event) => "PagingMode",
+                (Some(_), Some(true)) => "Cr3Write",
+                _ => "PgeChange",
+            },
+            Event::WriteCr0(_) | Event::WriteCr4(_) => "PagingMode",
+            Event::Invlpg(_) | Event::Invlpga { .. } | Event::Invlpgb(_) => "Invlpg",
+            Event::InvpcidAddress { .. }
+            | Event::InvpcidSingle { .. }
+            | Event::InvpcidAll
+            | Event::InvpcidAllButGlobal => "Invpcid",
+            Event::PageFault(_) => "PageFault",
+            Event::GuestEntry { tlb_control: 0, .. } | Event::GuestExit => "GuestSwitch",
+            Event::GuestEntry { .. } if self.drops_all_at_entry() => "GuestSwitch",
+            Event::GuestEntry { .. }
+            | Event::Invvpid { .. }
+            | Event::Invept { .. }
+            | Event::EptViolation { .. } => "GuestFlush",
+            _ => "Other",
         }
     }
 
@@ -343,22 +370,23 @@ impl Context {
         }
     }
 
+    fn ends_pair_without_switch(&self, event: Event) -> bool {
+        let Registers { cr4, pair, .. } = self.registers;
+        matches!(event, Event::WriteCr4(value) if rises(cr4, value, PGE) && pair != Some(true))
+    }
+
     fn is_explicit_flush(&self, event: Event) -> bool {
-        let Registers { cr3, cr4, pair, .. } = self.registers;
+        let Registers { cr3, pair, .. } = self.registers;
         match event {
             Event::WriteCr3(value) => pair.is_none() && self.registers.stored(value) == cr3,
-            Event::WriteCr4(value) => {
-                let ends_pair_without_switch = rises(cr4, value, PGE) && pair != Some(true);
-                ends_pair_without_switch || self.mode_changes(event)
-            }
-            Event::WriteCr0(_) => self.mode_changes(event),
+            Event::WriteCr0(_) | Event::WriteCr4(_) => self.mode_changes(event),
             Event::Invlpg(va) | Event::Invlpga { va, .. } => self.registers.is_canonical(va),
             Event::InvpcidAddress { .. }
             | Event::InvpcidSingle { .. }
             | Event::InvpcidAll
             | Event::InvpcidAllButGlobal
-            | Event::Invvpid { .. }
-            | Event::Invept { .. } => true,
+            | Event::Invlpgb(_) => true,
+            Event::Invvpid { .. } | Event::Invept { .. } => self.succeeds(event),
             Event::GuestEntry { tlb_control, .. } => tlb_control != 0,
             _ => false,
         }

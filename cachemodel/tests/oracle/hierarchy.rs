@@ -1,5 +1,7 @@
 //! A machine from its definition: TLBs in front, caches behind.
 
+use std::collections::BTreeMap;
+
 use strata_cachemodel::{Machine, Mapping, RefKind, Semantics, Translator, WalkMemory};
 
 use crate::cache::At;
@@ -31,8 +33,8 @@ pub(crate) struct Oracle {
     cpu: u16,
     instruction: u64,
     pub(crate) memory: Memory,
-    /// Of each look-up of the last reference that missed in the first level.
-    pub(crate) last_classes: Vec<TlbClass>,
+    /// Misses of first-level TLBs by whether of a fetch, who missed, and why.
+    pub(crate) tlb_classes: BTreeMap<(bool, u8, TlbClass), u64>,
 }
 
 /// What looking up the pages of one unit of counting found.
@@ -43,6 +45,8 @@ struct PagesFound {
     asked_second: bool,
     missed_second: bool,
     stale_second: bool,
+    /// Of the first page that missed.
+    class: Option<TlbClass>,
 }
 
 /// `va`, and the first address of each further `unit` that the bytes touch.
@@ -83,7 +87,7 @@ impl Oracle {
             cpu: 0,
             instruction: 0,
             memory: Memory::new(machine, writes_back),
-            last_classes: Vec::new(),
+            tlb_classes: BTreeMap::new(),
         }
     }
 
@@ -129,7 +133,7 @@ impl Oracle {
             let dropped = cpu.first[side].control(event, &cpu.context);
             *flushed += dropped.len() as u64;
             if let Some(classes) = &mut cpu.classes {
-                classes[side].dropped(&dropped, event);
+                classes[side].dropped(&dropped, cpu.context.cause(event));
             }
         }
         if let Some(second) = &mut cpu.second {
@@ -147,7 +151,6 @@ impl Oracle {
         translator: &mut impl Translator,
     ) -> Outcome {
         let mut outcome = Outcome::default();
-        self.last_classes.clear();
         if kind == RefKind::ModifyWrite && self.semantics == Semantics::Cachegrind {
             self.memory.counts.folded_writes += 1;
             return outcome;
@@ -160,6 +163,9 @@ impl Oracle {
             Semantics::FirstByte => 1,
             _ => u64::from(bytes.max(1)),
         };
+        let within_two_pages = bytes.min(2 * 4096 - va % 4096);
+        self.memory.counts.clipped += u64::from(within_two_pages < bytes);
+        let bytes = within_two_pages;
         let small_pages = pieces(va, bytes, 4096);
         let mappings: Vec<Mapping> = small_pages.iter().map(|&va| translator.mapping(va)).collect();
 
@@ -208,8 +214,13 @@ impl Oracle {
             first.stale_hits += u64::from(found.stale);
             if found.asked_second {
                 second.count(found.missed_second);
+                outcome.stlb_accesses += 1;
             }
             counts.stlb.stale_hits += u64::from(found.stale_second);
+            if let Some(class) = found.class {
+                let key = (kind == RefKind::Fetch, self.memory.actor, class);
+                *self.tlb_classes.entry(key).or_default() += 1;
+            }
             outcome.tlb_accesses += 1;
             outcome.tlb_misses += u64::from(found.missed);
             outcome.stlb_misses += u64::from(found.missed_second);
@@ -230,7 +241,8 @@ impl Oracle {
         let Cpu { first, second, context, classes, .. } = &mut self.cpus[usize::from(self.cpu)];
         let first = &mut first[side];
         let tags = context.tags(mapping);
-        let mut entry = first.entry_for(va, mapping, tags);
+        let entry = first.entry_for(va, mapping, tags);
+        let mut made = entry;
         let look_up = |tlb: &mut Tlb| {
             tlb.look_up(va, mapping, |entry| context.may_use(&entry.tags), tags.global)
         };
@@ -243,7 +255,7 @@ impl Oracle {
             }
             Found::Nothing => found.missed = true,
         }
-        self.last_classes.extend(class);
+        found.class = found.class.or(class);
         let mut walks = true;
         if let Some(second) = second {
             found.asked_second = true;
@@ -252,7 +264,7 @@ impl Oracle {
                 Found::Stale(other) => {
                     walks = false;
                     found.stale_second = true;
-                    entry = first.copy_of(va, &other);
+                    made = first.copy_of(va, &other);
                 }
                 Found::Nothing => {
                     found.missed_second = true;
@@ -260,9 +272,9 @@ impl Oracle {
                 }
             }
         }
-        let evicted = first.insert(entry);
+        let evicted = first.insert(made);
         if let Some(classes) = classes {
-            classes[side].made(&entry, evicted.as_ref());
+            classes[side].missed(&entry, &made, evicted.as_ref());
         }
         if walks {
             self.walk(va, translator, outcome);
@@ -271,6 +283,7 @@ impl Oracle {
 
     fn walk(&mut self, va: u64, translator: &mut impl Translator, outcome: &mut Outcome) {
         self.memory.counts.walks.walks += 1;
+        outcome.walks += 1;
         let enters_at = match self.walks_enter {
             WalkMemory::Off => return,
             WalkMemory::L1d => 0,
@@ -296,13 +309,14 @@ impl Oracle {
         };
         let memory = &mut self.memory;
         if self.semantics == Semantics::Cachegrind {
-            let mut written_on = Vec::new();
             for &at in lines {
-                written_on.push(memory.first_level_only(at, cause));
+                memory.first_level_only(at, cause);
             }
-            if memory.missed_first() || written_on.contains(&true) {
-                for (&at, write) in lines.iter().zip(written_on) {
-                    memory.below_first(at, cause, write);
+            let (all, missing) = memory.first_sends_writes_on();
+            let (all, missing) = (cause == Cause::Write && all, cause == Cause::Write && missing);
+            if memory.missed_first() || all {
+                for &at in lines {
+                    memory.below_first(at, cause, all || missing);
                 }
             }
         } else {

@@ -1,11 +1,11 @@
 //! All caches of a machine: the way down, inclusion, exclusion, several CPUs, devices.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use strata_cachemodel::{Inclusion, Machine, Prefetcher, Sharing, WayMask, WritePolicy};
 
 use crate::cache::{At, Cache, Line};
-use crate::classes::{CacheClasses, Gone};
+use crate::classes::{CacheClass, CacheClasses, Gone};
 use crate::counts::{Counts, Outcome, Tally};
 use crate::policy::generator_start;
 
@@ -61,6 +61,8 @@ struct Request {
 pub(crate) struct Unit {
     accessed: [bool; 3],
     missed: [bool; 3],
+    /// Of the first line that missed there.
+    classes: [Option<CacheClass>; 3],
 }
 
 /// Everything between the CPUs and memory.
@@ -70,10 +72,12 @@ pub(crate) struct Memory {
     writes_back: bool,
     cpu: u16,
     names: (String, String),
-    actor: u8,
+    pub(crate) actor: u8,
     pending: VecDeque<(usize, usize, At)>,
     unit: Unit,
     pub(crate) counts: Counts,
+    /// Misses by level, whether of a fetch, who missed, and why.
+    pub(crate) classes: BTreeMap<(usize, bool, u8, CacheClass), u64>,
 }
 
 /// Which CPUs have which copy of a cache.
@@ -130,6 +134,7 @@ impl Memory {
             pending: VecDeque::new(),
             unit: Unit::default(),
             counts: Counts::default(),
+            classes: BTreeMap::new(),
         }
     }
 
@@ -170,19 +175,20 @@ impl Memory {
         self.look_up(&request, 0, cause == Cause::Write);
     }
 
-    /// As `demand`, but level 1 only. Tells whether it goes down as a write even if nothing missed.
-    pub(crate) fn first_level_only(&mut self, at: At, cause: Cause) -> bool {
+    /// As `demand`, but level 1 only. Tells whether the line goes down as a write.
+    pub(crate) fn first_level_only(&mut self, at: At, cause: Cause) {
         let mut request = self.request(at, cause, 0);
         if cause == Cause::Write {
             self.drop_copies_of_others(&request);
         }
         request.way.truncate(1);
-        let first = &self.caches[request.way[0]].cache.spec;
-        let goes_down = cause == Cause::Write
-            && (first.write_policy() == WritePolicy::Through
-                || (!first.write_allocates() && !self.caches[request.way[0]].cache.holds(at)));
         self.look_up(&request, 0, cause == Cause::Write);
-        goes_down
+    }
+
+    /// Whether level 1 of data sends writes on: all, or those that miss.
+    pub(crate) fn first_sends_writes_on(&self) -> (bool, bool) {
+        let first = &self.caches[self.way(self.cpu, true)[0]].cache.spec;
+        (first.write_policy() == WritePolicy::Through, !first.write_allocates())
     }
 
     /// The part of `demand` below level 1.
@@ -219,6 +225,10 @@ impl Memory {
                 tally.count(unit.missed[level]);
                 outcome.accesses[level] += 1;
                 outcome.misses[level] += u64::from(unit.missed[level]);
+                if let Some(class) = unit.classes[level] {
+                    let key = (level, cause == Cause::Fetch, self.actor, class);
+                    *self.classes.entry(key).or_default() += 1;
+                }
             }
         }
     }
@@ -268,6 +278,7 @@ impl Memory {
         if self.caches[id].cache.holds(request.at) {
             self.hit(request, level);
             let line = self.caches[id].cache.take(request.at).expect("it holds the line");
+            self.caches[id].classes.went(line.at.pa, Gone::Otherwise);
             return line.dirty;
         }
         self.miss(request, level);
@@ -298,7 +309,9 @@ impl Memory {
         let line = self.caches[id].cache.line_of(request.at);
         if request.cause.is_demand() {
             let placed = &mut self.caches[id];
-            placed.classes.access(line.pa, self.actor, true);
+            let class = placed.classes.access(line.pa, self.actor, true);
+            let first = &mut self.unit.classes[level];
+            *first = first.or(class);
             if level == 0 && placed.lost_to_writes.contains(&line.pa) {
                 self.counts.levels[0].coherence_misses += 1;
             }
@@ -343,6 +356,7 @@ impl Memory {
         let written = line.dirty && self.writes_back;
         self.counts.levels[level].written_on += u64::from(written);
         if into_exclusive {
+            self.counts.levels[level + 1].victims += 1;
             self.put_into_exclusive(request, level + 1, line);
         } else if written {
             self.write_back(request, level + 1, line.at);
@@ -352,9 +366,7 @@ impl Memory {
     fn put_into_exclusive(&mut self, request: &Request, level: usize, line: Line) {
         let id = request.way[level];
         let written = line.dirty && self.writes_back;
-        let counts = &mut self.counts.levels[level];
-        counts.victims += 1;
-        counts.writebacks += u64::from(written);
+        self.counts.levels[level].writebacks += u64::from(written);
         match self.caches[id].cache.look_up(line.at) {
             Some(held) => held.dirty |= line.dirty,
             None => {
@@ -367,11 +379,6 @@ impl Memory {
     /// A dirty line arrives at `level`.
     fn write_back(&mut self, request: &Request, level: usize, at: At) {
         let Some(&id) = request.way.get(level) else { return };
-        if self.is_exclusive(id) {
-            let line = Line { at, dirty: true, prefetched: false };
-            self.put_into_exclusive(request, level, line);
-            return;
-        }
         let spec = self.caches[id].cache.spec.clone();
         let through = spec.write_policy() == WritePolicy::Through;
         self.counts.levels[level].writebacks += 1;
@@ -380,7 +387,7 @@ impl Memory {
             held.dirty |= !through;
         } else {
             self.counts.levels[level].writeback_misses += 1;
-            if spec.write_allocates() {
+            if spec.write_allocates() && !self.is_exclusive(id) {
                 self.fill(request, level, at, !through, false);
             } else {
                 goes_on = true;
@@ -508,6 +515,7 @@ impl Memory {
 
     /// Every cache is emptied, what is dirty in it written back.
     pub(crate) fn flush(&mut self) {
+        self.counts.cache_flushes += 1;
         for id in 0..self.caches.len() {
             let cpu = self.caches[id].cpus[0];
             let data = self.caches[id].serves[1];
@@ -515,7 +523,7 @@ impl Memory {
             let level = self.caches[id].level;
             for line in self.caches[id].cache.drop_overlapping(0, u64::MAX) {
                 let at = line.at;
-                self.caches[id].classes.went(at.pa, Gone::Otherwise);
+                self.caches[id].classes.went(at.pa, Gone::Flushed);
                 let data_way = way.clone();
                 let cause = Cause::Write;
                 let request = Request { way: way.clone(), enters_at: 0, at, cause, data_way };

@@ -3,7 +3,7 @@
 //! Architectural rules after the Intel SDM, volume 3, 4.10.4 and 28.3 (June 2016), and the AMD APM,
 //! volume 2, 5.5 and 15.16.
 
-use strata_cachemodel::{TagScheme, Vendor, WhatIf};
+use strata_cachemodel::{Broadcast, TagScheme, Vendor, WhatIf};
 
 use crate::events::{
     Context, Event, PAE, PCIDE, PE, PG, PGE, PKE, PSE, SMEP, Tags, Where, bit, changes, falls,
@@ -15,6 +15,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) tags: Tags,
     /// Whether it is one of those that translate this address.
     pub(crate) serves: &'a dyn Fn(u64) -> bool,
+    /// First address of what it covers.
+    pub(crate) start: u64,
     /// A paging-structure entry: INVLPG does not ask for its address.
     pub(crate) structure: bool,
 }
@@ -35,6 +37,7 @@ impl Context {
     pub(crate) fn drops(&self, event: Event, entry: &Candidate<'_>) -> bool {
         match (self.scheme, event) {
             (_, Event::Reset | Event::SystemManagement) => true,
+            _ if !self.succeeds(event) => false,
             (TagScheme::Architectural, _) => self.architecture_drops(event, entry),
             (TagScheme::None, _) => self.untagged_drops(event, entry),
             (TagScheme::WhatIf(what_if), _) => self.what_if_drops(what_if, event, entry),
@@ -92,6 +95,7 @@ impl Context {
             Event::Invlpga { va, asid: named } => {
                 is_of(named) && self.registers.is_canonical(va) && entry.named(va)
             }
+            Event::Invlpgb(named) => self.broadcast_names(&named, entry, tagged),
             Event::Invvpid { kind, vpid, va } => match kind {
                 0 => is_of(vpid) && entry.serves(va),
                 1 => is_of(vpid),
@@ -102,12 +106,30 @@ impl Context {
             Event::Invept { .. } => !tagged || nested_root.is_some(),
             Event::EptViolation { va, .. } => {
                 let (here, root) = self.place();
-                let of_context =
-                    !tagged || (asid == here && own && root.is_some() && nested_root == root);
-                of_context && va.is_some_and(|va| entry.serves(va))
+                let of_context = !tagged || (asid == here && own && nested_root == root);
+                root.is_some() && of_context && va.is_some_and(|va| entry.serves(va))
             }
             _ => false,
         }
+    }
+
+    /// A guest can name no ASID but its own.
+    fn broadcast_names(&self, named: &Broadcast, entry: &Candidate<'_>, tagged: bool) -> bool {
+        let Tags { asid, pcid, global, .. } = entry.tags;
+        let named_asid = if self.guest.is_some() { Some(self.place().0) } else { named.asid };
+        let of_asid = !tagged || named_asid.is_none_or(|named| asid == named);
+        let architectural = self.scheme == TagScheme::Architectural;
+        let of_pcid = !architectural || global || named.pcid.is_none_or(|named| pcid == named);
+        let serves_one = |first: u64| {
+            let shift = named.stride.shift();
+            let region = |va: u64| va << 7 >> 7 >> shift;
+            let page = |number: u32| first.checked_add(u64::from(number) << shift);
+            let within = |va: u64| !entry.structure && region(entry.start) == region(va);
+            let names = |va: u64| entry.serves(va) || within(va);
+            (0..named.pages).filter_map(page).any(names)
+        };
+        let of_address = named.va.is_none_or(serves_one) && !(entry.structure && named.final_only);
+        of_asid && of_pcid && of_address && (named.global || !global)
     }
 
     /// A change of mode, besides PGE, that makes the vendor's processors drop anything.
@@ -161,26 +183,34 @@ impl Context {
         present: bool,
         tagged: bool,
     ) -> bool {
-        let Tags { asid, nested_root, global, .. } = entry.tags;
-        let here = !tagged || (asid, nested_root) == self.place();
+        let Tags { asid, global, .. } = entry.tags;
+        let here = !tagged || asid == self.place().0;
         match event {
             Event::WriteCr0(_) => here && self.mode_changes(event),
             Event::Invlpg(va) => {
                 let page = self.registers.is_canonical(va) && entry.named(va);
-                here && page && (present || global)
+                here && page && (present || (global && self.global_everywhere()))
             }
-            Event::PageFault(va) => here && entry.serves(va) && (present || global),
+            Event::PageFault(va) => {
+                let usable = present || (global && self.global_everywhere());
+                here && entry.serves(va) && usable
+            }
             Event::InvpcidAddress { va, .. } => here && entry.serves(va) && !global,
             Event::InvpcidSingle { .. } | Event::InvpcidAllButGlobal => here && !global,
             Event::InvpcidAll => here,
-            _ => self.drops_of_guests(event, entry, tagged, present),
+            _ => self.drops_of_guests(event, entry, tagged, true),
         }
+    }
+
+    /// Whether global entries are good under every tag.
+    fn global_everywhere(&self) -> bool {
+        self.what_if().is_some_and(|what_if| what_if.global_hypervisor)
     }
 
     fn what_if_drops(&self, what_if: WhatIf, event: Event, entry: &Candidate<'_>) -> bool {
         let tags = entry.tags;
         let tagged = what_if.vpid || what_if.pcid;
-        let here = !tagged || (tags.asid, tags.nested_root) == self.place();
+        let here = !tagged || tags.asid == self.place().0;
         let present = here
             && (!what_if.vpid || tags.domain == self.tag_domain)
             && (!what_if.pcid || tags.space == self.tag_space);
@@ -203,12 +233,12 @@ impl Context {
             }
             Event::GuestEntry { .. } | Event::GuestExit if !tagged => true,
             Event::GuestEntry { asid, guest_cr3, nested_root, .. } => {
-                self.drops_of_guests(event, entry, true, present)
+                self.drops_of_guests(event, entry, true, true)
                     || self.switch_drops(what_if, (asid, nested_root), guest_cr3, false, tags)
             }
             Event::GuestExit => {
                 let host = self.guest.expect("it takes place in a guest only").host;
-                self.drops_of_guests(event, entry, true, present)
+                self.drops_of_guests(event, entry, true, true)
                     || self.switch_drops(what_if, (0, None), host.cr3, false, tags)
             }
             _ => self.drops_what_is_named(event, entry, present, tagged),
@@ -231,7 +261,7 @@ impl Context {
             return !tags.global;
         }
         let returns = self.spaces.get(&(self.domain, place)) == Some(&space);
-        let of_domain = tags.domain == self.domain && (tags.asid, tags.nested_root) == place;
+        let of_domain = tags.domain == self.domain && tags.asid == place.0;
         let by_g_bit_after_pair = after_pair && !what_if.global_hypervisor;
         !returns && of_domain && (!tags.global || by_g_bit_after_pair)
     }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use strata_cachemodel::Machine;
 
-use crate::counts::Counts;
+use crate::counts::{Counts, named};
 use crate::hierarchy::Oracle;
 use crate::machines::{ACTORS, machines};
 use crate::streams::{Space, Step, View, World, exists, streams};
@@ -36,32 +36,6 @@ fn run(machine: &Machine, steps: &[Step]) -> Counts {
         }
     }
     *oracle.counts()
-}
-
-/// The counts as lines of `name: value`, the same names in the same order for all.
-fn named(counts: &Counts) -> Vec<(String, u64)> {
-    let mut path: Vec<String> = Vec::new();
-    let mut found = Vec::new();
-    let mut level = 0;
-    for line in format!("{counts:#?}").lines() {
-        let line = line.trim().trim_end_matches(',');
-        match line.split_once(": ") {
-            Some((name, value)) if value.ends_with(['{', '[']) => path.push(name.to_owned()),
-            Some((name, value)) => {
-                let name = format!("{}.{name}", path[1..].join("."));
-                found.push((name, value.parse().unwrap()));
-            }
-            None if line == "Level {" => {
-                level += 1;
-                path.push(level.to_string());
-            }
-            None if line.ends_with('{') => path.push(String::new()),
-            None => {
-                path.pop();
-            }
-        }
-    }
-    found
 }
 
 /// Nothing is above level 1, and coherence misses are those of level 1.

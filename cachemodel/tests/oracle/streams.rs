@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use strata_cachemodel::{
-    Mapping, NestedWalk, PageSize, PageWalk, RefKind, TableWalk, Translator, Vendor,
+    Broadcast, Mapping, NestedWalk, PageSize, PageWalk, RefKind, TableWalk, Translator, Vendor,
 };
 
 use crate::events::{Context, Event};
@@ -246,6 +246,21 @@ fn guest_entries() -> impl Strategy<Value = Event> {
     })
 }
 
+fn broadcasts() -> impl Strategy<Value = Broadcast> {
+    let named = (
+        prop::option::of(addresses().prop_map(|va| va & !0xfff)),
+        prop::option::of(0u16..3),
+        prop::option::of(0u16..3),
+    );
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (named, 1u32..4, flags).prop_map(
+        |((va, pcid, asid), pages, (large, global, final_only, nested))| {
+            let stride = if large { PageSize::Size2M } else { PageSize::Size4K };
+            Broadcast { va, pages, stride, pcid, asid, global, final_only, nested }
+        },
+    )
+}
+
 fn control_events() -> impl Strategy<Value = Event> {
     let pcid = || 0u16..3;
     prop_oneof![
@@ -264,6 +279,8 @@ fn control_events() -> impl Strategy<Value = Event> {
         2 => guest_entries(),
         3 => Just(Event::GuestExit),
         1 => (addresses(), 0u16..3).prop_map(|(va, asid)| Event::Invlpga { va, asid }),
+        1 => broadcasts().prop_map(Event::Invlpgb),
+        1 => Just(Event::VmxOperation),
         1 => (0u8..4, 0u16..3, addresses())
             .prop_map(|(kind, vpid, va)| Event::Invvpid { kind, vpid, va }),
         1 => (1u8..3, 5u64..7).prop_map(|(kind, root)| Event::Invept { kind, root: root << 12 }),
@@ -337,7 +354,7 @@ pub(crate) fn exists(event: Event, vendor: Vendor) -> bool {
     let amd = vendor == Vendor::Amd;
     match event {
         Event::GuestEntry { tlb_control, .. } => amd || tlb_control == 0,
-        Event::Invlpga { .. } => amd,
+        Event::Invlpga { .. } | Event::Invlpgb(_) => amd,
         Event::Invvpid { .. } | Event::Invept { .. } | Event::EptViolation { .. } => !amd,
         _ => true,
     }

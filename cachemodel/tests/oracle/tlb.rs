@@ -152,7 +152,8 @@ impl Tlb {
         for way in self.arrays.iter_mut().flat_map(|array| array.sets.iter_mut().flatten()) {
             let Some(entry) = way else { continue };
             let serves = |va| entry.is_of_page(va);
-            let candidate = Candidate { tags: entry.tags, serves: &serves, structure: false };
+            let Entry { tags, start, .. } = *entry;
+            let candidate = Candidate { tags, serves: &serves, start, structure: false };
             if context.drops(event, &candidate) {
                 dropped.extend(way.take());
             }

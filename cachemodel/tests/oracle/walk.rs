@@ -126,7 +126,8 @@ impl Walker {
             cache.entries.retain(|known| {
                 let serves = |va: u64| va << 7 >> 7 >> shift == known.number;
                 let tags = known.tags;
-                !context.drops(event, &Candidate { tags, serves: &serves, structure: true })
+                let start = known.number << shift;
+                !context.drops(event, &Candidate { tags, serves: &serves, start, structure: true })
             });
         }
         self.nested.entries.retain(|known| !drops_nested(context, event, known));
@@ -159,6 +160,11 @@ fn drops_nested(context: &Context, event: Event, known: &Known) -> bool {
             known.tags == nested_tags(context) && known.number == gpa >> 12
         }
         Event::SystemManagement => true,
+        Event::Invlpgb(named) => {
+            let guest = context.guest.map(|guest| guest.asid);
+            let asid = guest.or(named.asid);
+            amd && named.nested && asid.is_none_or(|asid| known.tags.asid == asid)
+        }
         Event::GuestEntry { tlb_control: 1, .. } => amd,
         Event::GuestEntry { tlb_control: 3 | 7, asid, .. } => amd && known.tags.asid == asid,
         _ => false,
