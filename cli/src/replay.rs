@@ -137,7 +137,7 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<()> {
     let report = replaying.run(&CaptureInput::open(&args.capture)?)?;
     let text = match (rows, args.format) {
         (Rows::Code(selection), Format::Table) => {
-            let fitting = Figure::fitting(selection.by);
+            let fitting = Figure::fitting(selection.by, &report.profile.machine);
             let columns = if args.columns.is_empty() { fitting } else { &args.columns };
             report.to_text(selection, columns)
         }

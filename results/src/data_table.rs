@@ -127,16 +127,13 @@ impl ProfileReport {
         let named = data.rows.iter().filter(|row| row.object.is_some());
         let named: u64 = named.map(|row| row.misses.levels[0]).sum();
         let all = data.total().levels[0];
-        let mut note =
-            format!("objects are known for {} of {} L1D misses", grouped(named), grouped(all));
-        if named == 0 && all > 0 {
-            note.push_str(
-                ": the symbols of this capture name no data (a trimmed capture keeps those of \
-                 code that ran); --by page shows the pages",
-            );
-        } else {
-            note.push_str("; the others are on memory that is allocated as it is needed");
-        }
+        let note = format!(
+            "known for {} of {} L1D misses; the others are on memory that is allocated at run \
+             time, or where the symbols at hand name no data (a trimmed capture keeps those of \
+             code that ran)",
+            grouped(named),
+            grouped(all),
+        );
         wrapped("objects", &note)
     }
 }

@@ -104,7 +104,7 @@ impl Known {
                 contexts,
                 "who runs is not known: everything is taken for one CPU and one address space",
             ),
-            (events, "control events are not in the trace: they drop nothing from TLBs and caches"),
+            (events, "control events are not in the trace: they drop nothing from TLBs"),
         ];
         let said = sentences.into_iter().filter(|&(holds, _)| holds);
         said.map(|(_, sentence)| sentence.to_owned()).collect()

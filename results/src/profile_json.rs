@@ -85,8 +85,8 @@ struct Range {
 #[derive(Serialize)]
 struct Dma {
     recorded: bool,
-    transfers: u64,
-    lines_dropped: u64,
+    transfers: Option<u64>,
+    lines_dropped: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -308,8 +308,8 @@ impl ProfileReport {
             patches: provenance.patches(),
             dma: Dma {
                 recorded: profile.remarks.dma_transfers > 0,
-                transfers: profile.remarks.dma_transfers,
-                lines_dropped,
+                transfers: events(profile.remarks.dma_transfers),
+                lines_dropped: events(lines_dropped),
             },
             symbols: match &provenance.symbols {
                 Symbols::Used { complaints } => SymbolsUsed { used: true, complaints },
@@ -325,7 +325,7 @@ impl ProfileReport {
             stale_hits: known.translations().then_some(total.stale),
             deliveries: events(profile.remarks.deliveries),
             synthesised_references: events(profile.remarks.synthesised_references),
-            cache_flushes: events(counts.cache_flushes),
+            cache_flushes: Some(counts.cache_flushes).filter(|&n| n > 0 || known.events()),
             flushes: known.events().then_some(Flushes {
                 cr3_writes: flushes.cr3_writes,
                 cr3_same_value: flushes.cr3_same_value,

@@ -147,7 +147,8 @@ impl ProfileReport {
         let (of_trace, of_machine) = (self.profile.remarks.cpus, self.profile.machine.cpus());
         (of_trace > u64::from(of_machine)).then(|| {
             format!(
-                "{of_trace} CPUs in the trace share {} of the machine; --set cpus={of_trace} gives                  each its own",
+                "{of_trace} CPUs in the trace share {} of the machine, which switches between them \
+                 by CR3 writes; --set cpus={of_trace} gives each its own",
                 counted(u64::from(of_machine), "CPU"),
             )
         })
@@ -157,7 +158,8 @@ impl ProfileReport {
     fn estimate(&self) -> Option<String> {
         self.profile.machine.cost()?;
         Some(
-            "est. cycles are an estimate for ranking code: costs of the machine file, added up,              where processors overlap them; a VM exit is charged to the function that ran last"
+            "est. cycles are an estimate for ranking code: costs of the machine file, added up, \
+             where processors overlap them; a VM exit is charged to the function that ran last"
                 .to_owned(),
         )
     }

@@ -10,7 +10,7 @@ use crate::text_table::{TextTable, wrapped};
 use crate::{Error, Selection, miss_classes};
 use std::fmt::Write as _;
 use std::str::FromStr;
-use strata_cachemodel::WalkMemory;
+use strata_cachemodel::{Machine, WalkMemory};
 use strata_sim::Counters;
 
 /// What a table tells of each cache and TLB.
@@ -45,10 +45,10 @@ impl Figure {
     }
 
     /// Those that make a table of this grouping fit a terminal of 120 columns.
-    pub fn fitting(by: By) -> &'static [Figure] {
+    pub fn fitting(by: By, machine: &Machine) -> &'static [Figure] {
         match by {
-            By::Layer => &[Figure::Misses, Figure::Mpki],
-            By::Module | By::Function => &[Figure::Misses],
+            By::Layer if Structure::of(machine).len() <= 5 => &[Figure::Misses, Figure::Mpki],
+            By::Layer | By::Module | By::Function => &[Figure::Misses],
         }
     }
 

@@ -106,7 +106,15 @@ fn machines_that_cannot_exist_are_refused_with_key_and_limit() {
     says(&run(&["--set", "l2.colour=red"]), &["l2.colour", "size", "ways"]);
     says(&run(&["--set", "l2.ways=0"]), &["l2.ways", "from 1"]);
     says(&run(&["--set", "l2.size=big"]), &["l2.size", "big"]);
-    says(&run(&["--machine", "pdp11"]), &["pdp11", "vee07"]);
+    says(&run(&["--machine", "pdp11"]), &["pdp11", "vee07", "zen4", "TOML file"]);
+    says(&run(&["--set", "l2.size=1000000"]), &["l2.size", "multiple"]);
+    says(&run(&["--set", "dtlb.entires=32"]), &["dtlb.entires", "entries"]);
+    says(&run(&["--set", "tlb.entries=32"]), &["tlb", "itlb"]);
+    says(&run(&["--set", "tags=asid"]), &["tags", "asid", "pcid"]);
+    says(&run(&["--set", "l1d.line-size=48"]), &["l1d.line-size", "power of two"]);
+    says(&run(&["--set", "cost.base-cpi=1"]), &["cost", "memory"]);
+    says(&run(&["--set", "l2.replacement=mru"]), &["l2.replacement", "mru", "srrip"]);
+    says(&run(&["--set", "cpus=0"]), &["cpus", "1"]);
     let file = capture.file("machine.toml");
     fs::write(&file, "name = \"x\"\ncolour = 1\n").unwrap();
     says(&run(&["--machine", text(&file)]), &["machine.toml", "line 2", "colour"]);
@@ -153,7 +161,7 @@ fn wrong_usage_has_status_2_and_names_what_is_possible() {
     let cases: [(&[&str], &str); 9] = [
         (&[], "Usage"),
         (&["replay"], "<CAPTURE>"),
-        (&["replay", path, "--by", "colour"], "function"),
+        (&["replay", path, "--by", "colour"], "object"),
         (&["replay", path, "--sort", "colour"], "dtlb-misses"),
         (&["replay", path, "--layer", "dom1"], "dom1"),
         (&["replay", path, "--set", "l2.size"], "KEY=VALUE"),

@@ -4,9 +4,12 @@
 
 mod bad_input;
 mod check;
+mod data_side;
 mod golden;
 mod import;
 mod info;
+mod lacks;
+mod machines;
 mod pipes;
 mod replay;
 mod reproduce;
