@@ -280,7 +280,7 @@ impl Hierarchy {
             self.plain.writes += writes;
             self.add_second_lines(seconds);
             let Some(Reference { kind, va, bytes }) = further else { return };
-            self.access(kind, va, bytes, translator);
+            self.full(kind, va, bytes, translator);
         }
     }
 

@@ -49,9 +49,6 @@ const DEVICE: u64 = 1 << (SIZE_SHIFT + 3);
 const HYPERVISOR: u64 = 1 << (SIZE_SHIFT + 4);
 
 impl Mapping {
-    /// Equal to no mapping that can be made.
-    pub(crate) const NONE: Self = Self(u64::MAX);
-
     /// A page that is neither global nor a device's.
     ///
     /// `frame` is the 4 KiB frame of *this* 4 KiB page of virtual addresses: inside a larger page

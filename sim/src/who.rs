@@ -47,7 +47,8 @@ pub(crate) struct Who<N> {
     numbers: FxHashMap<Circumstances, u32>,
     /// The present circumstances, by privilege level.
     present: [u32; 4],
-    last: Vec<Last>,
+    /// Two for each block, the later one first: much code runs in two domains by turns.
+    last: Vec<[Last; 2]>,
     layers_known: bool,
 }
 
@@ -104,7 +105,7 @@ impl<N: Namer> Who<N> {
     ) -> Charged {
         let present = self.present[usize::from(privilege & 3)];
         let row = match self.last.get(index) {
-            Some(last) if last.circumstances == present => last.row,
+            Some([last, _]) if last.circumstances == present => last.row,
             _ => self.find(index, present, state, addressing, tables),
         };
         if row == SPLIT { Charged::Split } else { Charged::Row(row as usize) }
@@ -119,12 +120,18 @@ impl<N: Namer> Who<N> {
         addressing: &mut Addressing,
         tables: &Definitions,
     ) -> u32 {
+        if let Some(last) = self.last.get_mut(index) {
+            last.swap(0, 1);
+            if last[0].circumstances == circumstances {
+                return last[0].row;
+            }
+        }
         let segments = self.segments(index, state, addressing, tables);
         let row = if segments.len() > 1 { SPLIT } else { segments[0].function.0 };
         if self.last.len() <= index {
-            self.last.resize(tables.blocks.len(), NEVER);
+            self.last.resize(tables.blocks.len(), [NEVER; 2]);
         }
-        self.last[index] = Last { circumstances, row };
+        self.last[index][0] = Last { circumstances, row };
         row
     }
 

@@ -103,7 +103,7 @@ impl Hierarchy {
                 (Some(operand), _) => {
                     let (kind, bytes) = (operand.kind, u32::from(operand.bytes));
                     let va = addresses[progress.operands];
-                    self.expected(kind, va, bytes, translator, unusual);
+                    self.further(kind, va, bytes, translator, unusual);
                     progress.operands += 1;
                 }
                 (None, Some(run)) => {
@@ -128,11 +128,21 @@ impl Hierarchy {
         translator: &mut T,
         unusual: &mut impl FnMut(RefKind, u64, &Outcome),
     ) {
-        let outcome = match self.first_look(kind, va, bytes) {
-            Look::Hit => return,
-            Look::TwoHits => self.two_lines_hit(kind),
-            Look::Further => self.full(kind, va, bytes, translator),
-        };
+        if self.first_look(kind, va, bytes) != Look::Hit {
+            self.further(kind, va, bytes, translator, unusual);
+        }
+    }
+
+    /// The same, of a reference that is not near at hand.
+    fn further<T: Translator>(
+        &mut self,
+        kind: RefKind,
+        va: u64,
+        bytes: u32,
+        translator: &mut T,
+        unusual: &mut impl FnMut(RefKind, u64, &Outcome),
+    ) {
+        let outcome = self.full(kind, va, bytes, translator);
         match kind {
             RefKind::Fetch => self.plain.fetches -= 1,
             RefKind::Read => self.plain.reads -= 1,
@@ -143,7 +153,7 @@ impl Hierarchy {
         }
     }
 
-    /// A run whose first fetch may not be plain.
+    /// A run whose first fetch is not near at hand.
     fn fetch_run<T: Translator>(
         &mut self,
         code: Code<'_>,
@@ -153,8 +163,14 @@ impl Hierarchy {
     ) {
         let mut va = code.address.wrapping_add(u64::from(run.offset));
         let from = usize::from(run.first);
-        for &length in &code.lengths[from..=from + usize::from(run.more)] {
-            self.expected(RefKind::Fetch, va, u32::from(length), translator, unusual);
+        let lengths = &code.lengths[from..=from + usize::from(run.more)];
+        for (index, &length) in lengths.iter().enumerate() {
+            let bytes = u32::from(length);
+            if index == 0 {
+                self.further(RefKind::Fetch, va, bytes, translator, unusual);
+            } else {
+                self.expected(RefKind::Fetch, va, bytes, translator, unusual);
+            }
             va = va.wrapping_add(u64::from(length));
         }
     }
