@@ -7,7 +7,8 @@ use proptest::test_runner::{
     Config, RngAlgorithm, TestCaseError, TestCaseResult, TestError, TestRng, TestRunner,
 };
 use strata_cachemodel::{
-    Actor, ControlRegisters, Hierarchy, Identity, LevelClasses, Machine, PhysAddr, preset,
+    Actor, ControlRegisters, Hierarchy, Identity, LevelClasses, Machine, PhysAddr, Reference,
+    preset,
 };
 
 use crate::classes::{CacheClass, TlbClass};
@@ -16,7 +17,7 @@ use crate::counts::{Counts, Flushes, Kinds, Level, Outcome, Stlb, Tally, Tlb, Wa
 use crate::hierarchy::Oracle;
 use crate::machines::{ACTORS, machines};
 use crate::ref64;
-use crate::streams::{Space, Step, View, World, exists, streams};
+use crate::streams::{Space, Step, View, World, drive, possible, streams};
 
 fn outcome_of(outcome: strata_cachemodel::Outcome) -> Outcome {
     Outcome {
@@ -117,69 +118,43 @@ fn counts_of(counts: strata_cachemodel::Counts) -> Counts {
 /// Both at the same place of the same stream.
 struct Pair {
     fast: Hierarchy,
+    /// The same, given references many at a time.
+    batched: Hierarchy,
+    waiting: Vec<Reference>,
     slow: Oracle,
     world: World,
     machine: Machine,
 }
 
 impl Pair {
-    fn new(machine: &Machine) -> Self {
+    fn new(machine: &Machine, classes: bool) -> Self {
         let mut fast = Hierarchy::new(machine);
         for (actor, (layer, domain)) in ACTORS.iter().enumerate() {
             fast.name_actor(Actor(actor as u8), layer, domain);
         }
         let mut slow = Oracle::new(machine);
-        let (layer, domain) = ACTORS[0];
-        fast.set_actor(Actor(0));
-        slow.memory.set_actor(0, layer, domain);
-        Self { fast, slow, world: World::default(), machine: machine.clone() }
+        if classes {
+            fast.enable_classification();
+            slow.enable_classes();
+        }
+        tell(&mut fast, &Step::Actor(0));
+        drive(&mut slow, &mut World::default(), &Step::Actor(0));
+        let (batched, waiting) = (fast.clone(), Vec::new());
+        Self { fast, batched, waiting, slow, world: World::default(), machine: machine.clone() }
     }
 
     fn step(&mut self, at: usize, step: &Step) -> TestCaseResult {
-        let Self { fast, slow, world, machine } = self;
-        let space = Space::of(slow.context());
-        match *step {
-            Step::Access { kind, va, bytes } => {
-                let mut view = View { world, space };
-                let found = outcome_of(fast.access(kind, va, bytes, &mut view));
-                let expected = slow.access(kind, va, bytes, &mut view);
-                prop_assert_eq!(found, expected, "step {}", at);
-            }
-            Step::Instruction(address) => {
-                fast.set_instruction(address);
-                slow.set_instruction(address);
-            }
-            Step::Remap { va, mapping } => {
-                world.remap(space, va, mapping);
-                fast.translation_changed(va, 4096);
-            }
-            Step::Control(event) if exists(event, machine.vendor()) => {
-                fast.control(event);
-                slow.control(event);
-            }
-            Step::Control(_) => {}
-            Step::Registers { cr3, cr4 } => {
-                let cr0 = 1 << 31 | 1;
-                fast.set_control_registers(ControlRegisters { cr0, cr3, cr4 });
-                slow.set_registers(cr0, cr3, cr4);
-            }
-            Step::Cpu(cpu) => {
-                fast.set_cpu(cpu % machine.cpus());
-                slow.set_cpu(cpu % machine.cpus());
-            }
-            Step::Actor(actor) => {
-                let (layer, domain) = ACTORS[usize::from(actor)];
-                fast.set_actor(Actor(actor));
-                slow.memory.set_actor(actor, layer, domain);
-            }
-            Step::DeviceWrite { start, length } => {
-                fast.invalidate_physical(PhysAddr(start), length);
-                slow.memory.device_write(start, length);
-            }
-            Step::FlushCaches => {
-                fast.flush_caches();
-                slow.memory.flush();
-            }
+        let mut view = View { world: &self.world, space: Space::of(self.slow.context()) };
+        if let Step::Access { kind, va, bytes } = *step {
+            let found = outcome_of(self.fast.access(kind, va, bytes, &mut view));
+            self.waiting.push(Reference { kind, va, bytes });
+            let expected = drive(&mut self.slow, &mut self.world, step);
+            prop_assert_eq!(Some(found), expected, "step {}", at);
+        } else {
+            self.batched.run(self.waiting.drain(..), &mut view);
+            drive(&mut self.slow, &mut self.world, step);
+            tell(&mut self.fast, step);
+            tell(&mut self.batched, step);
         }
         Ok(())
     }
@@ -255,19 +230,37 @@ impl Pair {
     }
 }
 
-fn agree(machine: &Machine, steps: &[Step], classes: bool) -> TestCaseResult {
-    let mut pair = Pair::new(machine);
-    if classes {
-        pair.fast.enable_classification();
-        pair.slow.enable_classes();
+/// A step that is no reference, to the fast models.
+fn tell(fast: &mut Hierarchy, step: &Step) {
+    match *step {
+        Step::Access { .. } => unreachable!("a reference has an outcome"),
+        Step::Instruction(address) => fast.set_instruction(address),
+        Step::Remap { va, .. } => fast.translation_changed(va, 4096),
+        Step::Control(event) => fast.control(event),
+        Step::Registers { cr3, cr4 } => {
+            let cr0 = Step::CR0;
+            fast.set_control_registers(ControlRegisters { cr0, cr3, cr4 });
+        }
+        Step::Cpu(cpu) => fast.set_cpu(cpu),
+        Step::Actor(actor) => fast.set_actor(Actor(actor)),
+        Step::DeviceWrite { start, length } => fast.invalidate_physical(PhysAddr(start), length),
+        Step::FlushCaches => fast.flush_caches(),
     }
-    for (at, step) in steps.iter().enumerate() {
+}
+
+fn agree(machine: &Machine, steps: &[Step], classes: bool) -> TestCaseResult {
+    let mut pair = Pair::new(machine, classes);
+    for (at, step) in possible(steps, machine).iter().enumerate() {
         pair.step(at, step)?;
         if !matches!(step, Step::Access { .. }) || at % 64 == 0 {
             pair.compare_counts(at)?;
         }
     }
-    pair.compare_counts(steps.len())
+    pair.compare_counts(steps.len())?;
+    // Gives the batch what is left.
+    pair.step(steps.len(), &Step::Actor(0))?;
+    prop_assert_eq!(pair.batched.counts(), pair.fast.counts());
+    Ok(())
 }
 
 /// Cases that are the same in every run; as many as `STRATA_ORACLE_CASES` says.

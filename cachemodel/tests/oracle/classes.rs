@@ -13,7 +13,6 @@ pub(crate) enum Gone {
     WrittenByOther,
     WrittenByDevice,
     Flushed,
-    Otherwise,
 }
 
 /// Why an access of a cache missed.

@@ -278,7 +278,6 @@ impl Memory {
         if self.caches[id].cache.holds(request.at) {
             self.hit(request, level);
             let line = self.caches[id].cache.take(request.at).expect("it holds the line");
-            self.caches[id].classes.went(line.at.pa, Gone::Otherwise);
             return line.dirty;
         }
         self.miss(request, level);

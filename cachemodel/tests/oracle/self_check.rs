@@ -7,33 +7,14 @@ use strata_cachemodel::Machine;
 
 use crate::counts::{Counts, named};
 use crate::hierarchy::Oracle;
-use crate::machines::{ACTORS, machines};
-use crate::streams::{Space, Step, View, World, exists, streams};
+use crate::machines::machines;
+use crate::streams::{Step, World, drive, possible, streams};
 
 fn run(machine: &Machine, steps: &[Step]) -> Counts {
     let mut oracle = Oracle::new(machine);
     let mut world = World::default();
-    for step in steps {
-        match *step {
-            Step::Access { kind, va, bytes } => {
-                let space = Space::of(oracle.context());
-                oracle.access(kind, va, bytes, &mut View { world: &world, space });
-            }
-            Step::Instruction(address) => oracle.set_instruction(address),
-            Step::Remap { va, mapping } => {
-                world.remap(Space::of(oracle.context()), va, mapping);
-            }
-            Step::Control(event) if exists(event, machine.vendor()) => oracle.control(event),
-            Step::Control(_) => {}
-            Step::Registers { cr3, cr4 } => oracle.set_registers(1 << 31 | 1, cr3, cr4),
-            Step::Cpu(cpu) => oracle.set_cpu(cpu % machine.cpus()),
-            Step::Actor(actor) => {
-                let (layer, domain) = ACTORS[usize::from(actor)];
-                oracle.memory.set_actor(actor, layer, domain);
-            }
-            Step::DeviceWrite { start, length } => oracle.memory.device_write(start, length),
-            Step::FlushCaches => oracle.memory.flush(),
-        }
+    for step in possible(steps, machine) {
+        drive(&mut oracle, &mut world, &step);
     }
     *oracle.counts()
 }

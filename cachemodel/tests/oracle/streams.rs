@@ -4,10 +4,13 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use strata_cachemodel::{
-    Broadcast, Mapping, NestedWalk, PageSize, PageWalk, RefKind, TableWalk, Translator, Vendor,
+    Broadcast, Machine, Mapping, NestedWalk, PageSize, PageWalk, RefKind, TableWalk, Translator,
+    Vendor,
 };
 
+use crate::counts::Outcome;
 use crate::events::{Context, Event};
+use crate::hierarchy::Oracle;
 use crate::machines::ACTORS;
 
 /// One step of a stream.
@@ -37,6 +40,11 @@ pub(crate) enum Step {
         length: u64,
     },
     FlushCaches,
+}
+
+impl Step {
+    /// Paging in protected mode.
+    pub(crate) const CR0: u64 = 1 << 31 | 1;
 }
 
 /// An address space: of a guest (by its nested root) or the host, and its CR3.
@@ -350,7 +358,7 @@ pub(crate) fn streams() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// Whether the event can occur on such a processor.
-pub(crate) fn exists(event: Event, vendor: Vendor) -> bool {
+fn exists(event: Event, vendor: Vendor) -> bool {
     let amd = vendor == Vendor::Amd;
     match event {
         Event::GuestEntry { tlb_control, .. } => amd || tlb_control == 0,
@@ -358,4 +366,36 @@ pub(crate) fn exists(event: Event, vendor: Vendor) -> bool {
         Event::Invvpid { .. } | Event::Invept { .. } | Event::EptViolation { .. } => !amd,
         _ => true,
     }
+}
+
+/// What of a stream such a machine can do.
+pub(crate) fn possible(steps: &[Step], machine: &Machine) -> Vec<Step> {
+    let step = |step: &Step| match *step {
+        Step::Control(event) if !exists(event, machine.vendor()) => None,
+        Step::Cpu(cpu) => Some(Step::Cpu(cpu % machine.cpus())),
+        other => Some(other),
+    };
+    steps.iter().filter_map(step).collect()
+}
+
+/// Gives a step to the oracle; what came of it if it is a reference.
+pub(crate) fn drive(oracle: &mut Oracle, world: &mut World, step: &Step) -> Option<Outcome> {
+    let space = Space::of(oracle.context());
+    match *step {
+        Step::Access { kind, va, bytes } => {
+            return Some(oracle.access(kind, va, bytes, &mut View { world, space }));
+        }
+        Step::Instruction(address) => oracle.set_instruction(address),
+        Step::Remap { va, mapping } => world.remap(space, va, mapping),
+        Step::Control(event) => oracle.control(event),
+        Step::Registers { cr3, cr4 } => oracle.set_registers(Step::CR0, cr3, cr4),
+        Step::Cpu(cpu) => oracle.set_cpu(cpu),
+        Step::Actor(actor) => {
+            let (layer, domain) = ACTORS[usize::from(actor)];
+            oracle.memory.set_actor(actor, layer, domain);
+        }
+        Step::DeviceWrite { start, length } => oracle.memory.device_write(start, length),
+        Step::FlushCaches => oracle.memory.flush(),
+    }
+    None
 }
