@@ -117,8 +117,8 @@ pub(crate) struct Memory {
     first_is_simple: bool,
     /// A write that hits in the first level concerns no other cache.
     writes_stay: bool,
-    /// All caches have lines of one size.
-    lines_are_equal: bool,
+    /// All caches have lines of one size and none is exclusive.
+    dirty_is_alone: bool,
     writes_back: bool,
     actor: Actor,
     /// Some cache has a stride prefetcher.
@@ -152,7 +152,7 @@ impl Memory {
             cpu: 0,
             first_is_simple: first_is_simple(machine),
             writes_stay: machine.cpus() == 1 && machine.l1d().write_policy() == WritePolicy::Back,
-            lines_are_equal: lines_are_equal(machine),
+            dirty_is_alone: dirty_is_alone(machine),
             writes_back: machine.semantics().writes_back(),
             actor: Actor(0),
             has_strides: has_strides(machine),
@@ -320,10 +320,12 @@ fn is_virtual(spec: &CacheSpec) -> bool {
     [spec.index(), spec.tag()].contains(&AddressKind::Virtual)
 }
 
-fn lines_are_equal(machine: &Machine) -> bool {
+fn dirty_is_alone(machine: &Machine) -> bool {
     let bytes = machine.l1i().line_bytes();
     let caches = machine.levels().iter().flat_map(|level| [level.instruction(), level.data()]);
-    caches.into_iter().all(|cache| cache.line_bytes() == bytes)
+    caches
+        .into_iter()
+        .all(|cache| cache.line_bytes() == bytes && cache.inclusion() != Inclusion::Exclusive)
 }
 
 fn has_strides(machine: &Machine) -> bool {

@@ -5,7 +5,7 @@
 //! what such a reference needs, so that a processor can keep it at hand; whatever else comes up is
 //! left to the full way, which alone would give the same counts.
 
-use super::{Code, Hierarchy, PlainHits, RefKind};
+use super::{Code, Hierarchy, Operand, PlainHits, RefKind, Run};
 use crate::translation::Pages;
 
 /// What a reference near at hand touches: both first-level caches, of `I` and `D` ways, the pages
@@ -99,41 +99,57 @@ impl<const I: usize, const D: usize> Near<'_, I, D> {
 
     /// Begins an execution of `code` at `addresses` and makes of it what is near at hand, in an
     /// order that makes no difference. The rest is for [`Hierarchy::go_on`].
-    #[inline(always)]
+    #[inline(never)]
     pub fn begin(&mut self, code: &Code<'_>, addresses: &[u64]) -> Progress {
         let reads = u64::from(code.reads);
         self.plain.fetches += code.lengths.len() as u64;
         self.plain.reads += reads;
         self.plain.writes += code.operands.len() as u64 - reads;
-        let mut progress = Progress::default();
-        self.go_on(code, addresses, &mut progress);
-        progress
+        for run in code.runs {
+            if !self.makes_run(code, run) {
+                let mut progress = Progress::default();
+                self.go_on(code, addresses, &mut progress);
+                return progress;
+            }
+        }
+        let runs = code.runs.len();
+        for (operands, (operand, &va)) in code.operands.iter().zip(addresses).enumerate() {
+            if !self.makes_operand(operand, va) {
+                return Progress { runs, operands };
+            }
+        }
+        Progress { runs, operands: code.operands.len() }
+    }
+
+    #[inline(always)]
+    fn makes_run(&mut self, code: &Code<'_>, run: &Run) -> bool {
+        let va = code.address.wrapping_add(u64::from(run.offset));
+        let lines = self.fetch(va, u64::from(run.length.saturating_sub(1)));
+        lines > 0 && lines <= self.most_lines
+    }
+
+    #[inline(always)]
+    fn makes_operand(&mut self, operand: &Operand, va: u64) -> bool {
+        let lines = self.operand(operand.kind, va, u64::from(operand.bytes.saturating_sub(1)));
+        lines > 0 && lines <= self.most_lines
     }
 
     /// Fetches and operands share nothing but what misses reach, so that fetches near at hand may
     /// be made before the operands between them. What is not near is left to be made in its turn.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn go_on(&mut self, code: &Code<'_>, addresses: &[u64], progress: &mut Progress) {
         let mut until = u16::MAX;
         for run in &code.runs[progress.runs..] {
-            let va = code.address.wrapping_add(u64::from(run.offset));
-            let lines = self.fetch(va, u64::from(run.length.saturating_sub(1)));
-            if lines == 0 || lines > self.most_lines {
+            if !self.makes_run(code, run) {
                 until = run.first;
                 break;
             }
             progress.runs += 1;
         }
-        let operands = code.operands.iter().zip(addresses).skip(progress.operands);
-        for (operand, &va) in operands {
-            if operand.instruction >= until {
-                break;
-            }
-            let beyond = u64::from(operand.bytes.saturating_sub(1));
-            let lines = self.operand(operand.kind, va, beyond);
-            if lines == 0 || lines > self.most_lines {
-                break;
-            }
+        while let Some(operand) = code.operands.get(progress.operands)
+            && operand.instruction < until
+            && self.makes_operand(operand, addresses[progress.operands])
+        {
             progress.operands += 1;
         }
     }

@@ -17,8 +17,9 @@ impl Memory {
     fn prepare_among_cpus(&mut self, entry: usize, place: Place, store: bool, demand: bool) {
         let node = &self.nodes[entry];
         let present = node.cache.contains_physical(node.line_of(place).physical);
-        // A dirty copy is the only one, unless a larger line of another cache may have taken it in.
-        if present == Some(true) && self.lines_are_equal {
+        // A dirty copy is the only one, unless a larger line of another cache may have taken it in,
+        // or it came up dirty from an exclusive level.
+        if present == Some(true) && self.dirty_is_alone {
             return;
         }
         if present.is_none() && demand {
