@@ -67,15 +67,18 @@ pub(crate) enum Purpose {
     Walk,
 }
 
+/// The sets of an LRU cache of 64 sets and 64-byte lines, each in the order of last use.
+pub(crate) type UsualSets<const WAYS: usize> = [[u64; WAYS]; 64];
+
 /// Why a line goes from a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dropped {
     /// For another line, which this layer asked for.
-    ByFill(Actor),
+    Evicted(Actor),
     /// Another CPU writes to it.
-    ByCpu,
+    Written,
     /// A device has written to it.
-    ByDevice,
+    Overwritten,
 }
 
 /// One cache in the tree.
@@ -248,7 +251,7 @@ impl Memory {
     #[inline]
     pub(crate) fn usual_first<const I: usize, const D: usize>(
         &mut self,
-    ) -> Option<(&mut [[u64; I]; 64], &mut [[u64; D]; 64])> {
+    ) -> Option<(&mut UsualSets<I>, &mut UsualSets<D>)> {
         let [instruction, data] = self.entries[self.cpu];
         let [instruction, data] = self.nodes.get_disjoint_mut([instruction, data]).ok()?;
         Some((instruction.cache.usual_sets()?, data.cache.usual_sets()?))

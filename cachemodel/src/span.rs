@@ -22,7 +22,7 @@ impl Span {
         let page = self.va & !(PAGE_BYTES - 1);
         (first >> line_shift..=last >> line_shift).map(move |line| {
             let physical = line << line_shift;
-            Place { physical: PhysAddr(physical), va: page | physical % PAGE_BYTES }
+            Place { physical: PhysAddr(physical), va: page | (physical % PAGE_BYTES) }
         })
     }
 

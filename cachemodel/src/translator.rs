@@ -82,6 +82,7 @@ impl TableWalk {
 
 /// How an address is translated: one walk, or a walk whose every step needs one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one at a time, on the stack, for each TLB miss")]
 pub enum PageWalk {
     /// Ordinary paging.
     Plain(TableWalk),

@@ -6,14 +6,15 @@
 //! left to the full way, which alone would give the same counts.
 
 use super::{Code, Hierarchy, Operand, PlainHits, RefKind, Run};
+use crate::memory::UsualSets;
 use crate::translation::Pages;
 
 /// What a reference near at hand touches: both first-level caches, of `I` and `D` ways, the pages
 /// known of both TLBs, and the line fetched last.
 #[derive(Debug)]
 pub struct Near<'h, const I: usize, const D: usize> {
-    l1i: &'h mut [[u64; I]; SETS],
-    l1d: &'h mut [[u64; D]; SETS],
+    l1i: &'h mut UsualSets<I>,
+    l1d: &'h mut UsualSets<D>,
     fetched_pages: Pages<'h>,
     data_pages: Pages<'h>,
     last_fetch_line: &'h mut u64,
@@ -178,7 +179,7 @@ impl<const I: usize, const D: usize> Near<'_, I, D> {
 /// returns how many they are, or 0 if one is not there or they are not of one page.
 #[inline(always)]
 fn touch<const N: usize>(
-    sets: &mut [[u64; N]; SETS],
+    sets: &mut UsualSets<N>,
     physical: u64,
     va: u64,
     beyond: u64,
@@ -196,7 +197,7 @@ fn touch<const N: usize>(
 }
 
 #[inline(always)]
-fn touch_line<const N: usize>(sets: &mut [[u64; N]; SETS], physical: u64, written: u64) -> bool {
+fn touch_line<const N: usize>(sets: &mut UsualSets<N>, physical: u64, written: u64) -> bool {
     let line = physical >> LINE_SHIFT;
     let wanted = line << PLACE_SHIFT;
     let set = &mut sets[line as usize % SETS];

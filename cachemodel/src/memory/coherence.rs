@@ -97,7 +97,7 @@ impl Memory {
                     classifier.invalidated(line);
                 }
                 self.counts[level].invalidations += dropped;
-                dirty |= self.drop_above(index, line, Dropped::ByCpu);
+                dirty |= self.drop_above(index, line, Dropped::Written);
                 if dirty {
                     self.give_up(index, line, 0);
                 }
@@ -129,7 +129,7 @@ impl Memory {
     pub(crate) fn overwritten(&mut self, start: PhysAddr, length: u64) {
         let Some(last_offset) = length.checked_sub(1) else { return };
         let last = start.0.saturating_add(last_offset);
-        for index in self.from_the_top() {
+        for index in self.level_by_level() {
             let node = &mut self.nodes[index];
             let shift = node.cache.line_shift();
             let classifier = &mut node.classifier;
@@ -142,13 +142,13 @@ impl Memory {
             });
             self.counts[node.level].device_invalidations += dropped.len() as u64;
             for line in dropped {
-                self.drop_above(index, line, Dropped::ByDevice);
+                self.drop_above(index, line, Dropped::Overwritten);
             }
         }
     }
 
     /// All caches, level 1 first.
-    fn from_the_top(&self) -> Vec<usize> {
+    fn level_by_level(&self) -> Vec<usize> {
         let mut order: Vec<_> = (0..self.nodes.len()).collect();
         order.sort_by_key(|&index| self.nodes[index].level);
         order
@@ -156,7 +156,7 @@ impl Memory {
 
     /// Empties every cache; what is dirty is written back on the way.
     pub(crate) fn flush(&mut self) {
-        for index in self.from_the_top() {
+        for index in self.level_by_level() {
             let node = &mut self.nodes[index];
             let mut drained = Vec::new();
             let classifier = &mut node.classifier;

@@ -203,7 +203,7 @@ impl Memory {
         let (level, below) = (node.level, node.below);
         let place = node.place_of(victim.line);
         let dirty =
-            victim.dirty | self.drop_above(index, victim.line.physical, Dropped::ByFill(by));
+            victim.dirty | self.drop_above(index, victim.line.physical, Dropped::Evicted(by));
         match below {
             Some(lower) if self.nodes[lower].exclusive => {
                 self.counts[level].written_on += u64::from(dirty && self.writes_back);
@@ -288,11 +288,11 @@ impl Memory {
                 if dropped == 0 {
                     continue;
                 }
-                if node.level == 0 && why == Dropped::ByCpu {
+                if node.level == 0 && why == Dropped::Written {
                     node.lost.insert(line);
                 }
                 match (&mut node.classifier, why) {
-                    (Some(classifier), Dropped::ByFill(actor)) => classifier.evicted(line, actor),
+                    (Some(classifier), Dropped::Evicted(actor)) => classifier.evicted(line, actor),
                     (Some(classifier), _) => classifier.invalidated(line),
                     (None, _) => {}
                 }

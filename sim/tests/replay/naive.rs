@@ -128,7 +128,7 @@ pub(crate) fn expected_kind(before: &[Slot], slot: &Slot) -> RefKind {
     if slot.kind == AccessKind::Read {
         return RefKind::Read;
     }
-    let its_read = Slot { kind: AccessKind::Read, ..slot.clone() };
+    let its_read = Slot { kind: AccessKind::Read, ..*slot };
     let reads_the_same = slot.base != Base::Own && before.last() == Some(&its_read);
     if slot.modify || reads_the_same { RefKind::ModifyWrite } else { RefKind::Write }
 }
