@@ -5,6 +5,7 @@
 mod agreement;
 mod cache;
 mod classes;
+mod converted;
 mod counts;
 mod events;
 #[path = "../ref64/expected.rs"]
@@ -22,3 +23,4 @@ mod streams;
 mod tlb;
 mod walk;
 mod worked;
+mod world;

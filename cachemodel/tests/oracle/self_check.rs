@@ -8,7 +8,8 @@ use strata_cachemodel::Machine;
 use crate::counts::{Counts, named};
 use crate::hierarchy::Oracle;
 use crate::machines::machines;
-use crate::streams::{Step, World, drive, possible, streams};
+use crate::streams::{Step, drive, possible, streams};
+use crate::world::World;
 
 fn run(machine: &Machine, steps: &[Step]) -> Counts {
     let mut oracle = Oracle::new(machine);
