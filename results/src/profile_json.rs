@@ -342,7 +342,10 @@ impl ProfileReport {
                 switches: flushes.switches,
                 explicit_flushes: flushes.explicit_flushes,
             }),
-            named: self.named().iter().map(NamedLayer::new).collect(),
+            named: match known.instructions() {
+                true => self.named().iter().map(NamedLayer::new).collect(),
+                false => Vec::new(),
+            },
             classes: profile.classes.as_ref().map(|classes| Classes::new(classes, machine, known)),
             grouped_by,
             sorted_by,

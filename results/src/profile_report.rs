@@ -5,7 +5,9 @@ use crate::numbers::{counted, grouped};
 use crate::profile_table::{Named, ProfileTable, named};
 use crate::provenance::{Provenance, Symbols};
 use crate::selection::Selection;
-use strata_cachemodel::{ByteSize, EventDelivery, Machine, TagScheme, TlbSpec};
+use strata_cachemodel::{
+    ByteSize, EventDelivery, Machine, PageSize, TagScheme, TlbArraySpec, TlbSpec,
+};
 use strata_sim::Profile;
 
 /// A profile and where it came from: all that its tables, CSV and JSON are made of.
@@ -192,7 +194,9 @@ pub(crate) fn machine_line(machine: &Machine) -> String {
         for array in arrays {
             let geometry = array.geometry();
             let ways = associativity(geometry.sets(), geometry.ways());
-            parts.push(format!("{name} {} entries {ways}", geometry.entries()));
+            let several = tlb.is_some_and(|tlb| tlb.arrays().len() > 1);
+            let sizes = if several { format!(" {}", page_sizes(array)) } else { String::new() };
+            parts.push(format!("{name}{sizes} {} entries {ways}", geometry.entries()));
             policies.push(array.replacement());
         }
     }
@@ -201,6 +205,13 @@ pub(crate) fn machine_line(machine: &Machine) -> String {
     let names: Vec<_> = policies.iter().map(|policy| policy.to_string().to_uppercase()).collect();
     parts.push(names.join(", "));
     format!("{}: {}", machine.name(), parts.join("; "))
+}
+
+/// Sizes of the pages that an array holds: `4k+2m`.
+fn page_sizes(array: &TlbArraySpec) -> String {
+    let sizes = [(PageSize::Size4K, "4k"), (PageSize::Size2M, "2m"), (PageSize::Size1G, "1g")];
+    let held = sizes.into_iter().filter(|&(size, _)| array.holds(size));
+    held.map(|(_, name)| name).collect::<Vec<_>>().join("+")
 }
 
 fn associativity(sets: u64, ways: usize) -> String {
