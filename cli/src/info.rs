@@ -35,10 +35,15 @@ pub(crate) fn run(args: InfoArgs) -> anyhow::Result<()> {
     args.output.check()?;
     let input = CaptureInput::open(&args.capture)?;
     let (reader, bytes) = input.reader()?;
-    let description = reader.description().to_owned();
+    let (description, lacks) = (reader.description().to_owned(), reader.lacks());
     let expected = if args.talk.shows_progress() { input.expected_instructions() } else { None };
     let bar = args.talk.progress("reading", expected);
-    let result = for_each_batch(reader, TraceSurvey::new, |survey, batch| {
+    let begin = |state| {
+        let mut survey = TraceSurvey::new(state);
+        survey.set_lacks(lacks);
+        survey
+    };
+    let result = for_each_batch(reader, begin, |survey, batch| {
         survey.batch(batch);
         bar.set_position(survey.instructions());
         true
@@ -55,6 +60,7 @@ pub(crate) fn run(args: InfoArgs) -> anyhow::Result<()> {
         bytes: bytes.load(Ordering::Relaxed),
         truncated: read.truncated.map(|why| why.to_string()),
         manifest: input.folder.map(|(_, manifest)| manifest),
+        lacks,
         contents: survey.finish(),
     };
     args.output.write(&match args.format {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use strata_symbols::Layer;
 use strata_workloads::manifest::CaptureManifest;
+use strata_workloads::trace::Lacks;
 
 /// A trace's contents, and what its file and its capture say.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct TraceInfo {
     pub truncated: Option<String>,
     /// What the capture says of itself; `None` for a bare trace.
     pub manifest: Option<CaptureManifest>,
+    /// What the trace does not know.
+    pub lacks: Lacks,
     /// What was found in it.
     pub contents: TraceContents,
 }
@@ -42,9 +45,11 @@ struct Document<'a> {
     description: &'a str,
     trace_hash: &'a str,
     truncated: Option<&'a str>,
-    instructions: u64,
+    /// What the trace does not know; what depends on it is null.
+    lacks: Vec<&'static str>,
+    instructions: Option<u64>,
     rep_iterations: u64,
-    data_accesses: u64,
+    data_accesses: Option<u64>,
     blocks: u64,
     block_executions: u64,
     pages: u64,
@@ -99,9 +104,10 @@ impl TraceInfo {
             description: &self.description,
             trace_hash: &self.trace_hash,
             truncated: self.truncated.as_deref(),
-            instructions: contents.totals.instructions,
+            lacks: self.lacks.texts().collect(),
+            instructions: (!self.lacks.fetches).then_some(contents.totals.instructions),
             rep_iterations: contents.totals.rep_iterations,
-            data_accesses: contents.totals.data_accesses,
+            data_accesses: (!self.lacks.data).then_some(contents.totals.data_accesses),
             blocks: contents.blocks,
             block_executions: contents.totals.executions,
             pages: contents.pages,
@@ -177,6 +183,9 @@ impl TraceInfo {
         if !self.description.is_empty() {
             lines.push(("made by", self.description.clone()));
         }
+        if !self.lacks.is_nothing() {
+            lines.push(("lacks", self.lacks.texts().collect::<Vec<_>>().join(", ")));
+        }
         let per = self.bytes_per_instruction();
         let per = per.map_or_else(|| NOT_AVAILABLE.to_owned(), |bytes| format!("{bytes:.3}"));
         lines
@@ -185,9 +194,15 @@ impl TraceInfo {
             "executed",
             format!(
                 "{}, {}, {}",
-                counted(totals.instructions, "instruction"),
+                match self.lacks.fetches {
+                    true => format!("{NOT_AVAILABLE} instructions"),
+                    false => counted(totals.instructions, "instruction"),
+                },
                 counted(totals.rep_iterations, "rep iteration"),
-                format_args!("{} data accesses", grouped(totals.data_accesses)),
+                match self.lacks.data {
+                    true => format!("{NOT_AVAILABLE} data accesses"),
+                    false => format!("{} data accesses", grouped(totals.data_accesses)),
+                },
             ),
         ));
         let length =

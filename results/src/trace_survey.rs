@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use strata_sim::{Addressing, layer_of};
 use strata_symbols::Layer;
 use strata_workloads::trace::{
-    Batch, ControlRegister, Definitions, Event, IDLE_DOMAIN, MachineState, Totals, Vcpu,
+    Batch, ControlRegister, Definitions, Event, IDLE_DOMAIN, Lacks, MachineState, Totals, Vcpu,
 };
 
 /// Takes the batches of a trace and counts what is in them.
@@ -20,6 +20,7 @@ pub struct TraceSurvey {
     running: u64,
     events: BTreeMap<&'static str, u64>,
     times: Option<(u64, u64)>,
+    layers_known: bool,
 }
 
 /// A virtual CPU: Xen's by domain and number, otherwise the emulated one.
@@ -96,9 +97,15 @@ impl TraceSurvey {
             running: 0,
             events: EVENT_KINDS.into_iter().map(|kind| (kind, 0)).collect(),
             times: None,
+            layers_known: true,
         };
         survey.addressing.follow(&survey.state, &survey.tables);
         survey
+    }
+
+    /// Says what the trace does not know; to be called before the first batch.
+    pub fn set_lacks(&mut self, lacks: Lacks) {
+        self.layers_known = !lacks.privilege;
     }
 
     /// Counts a batch; takes its definitions.
@@ -125,7 +132,10 @@ impl TraceSurvey {
             self.running += completed;
             let block = &self.tables.blocks[shape.block.index()];
             let page = self.addressing.page(block.address, &self.tables);
-            let layer = layer_of(block, &self.state, page.guest_kernel);
+            let layer = match self.layers_known {
+                true => layer_of(block, &self.state, page.guest_kernel),
+                false => Layer::Unknown,
+            };
             match self.layers.iter_mut().find(|(known, _)| *known == layer) {
                 Some((_, count)) => *count += completed,
                 None => self.layers.push((layer, completed)),

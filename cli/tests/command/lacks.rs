@@ -150,6 +150,26 @@ fn a_flush_of_din_empties_the_caches() {
 }
 
 #[test]
+fn info_says_what_a_trace_lacks() {
+    let info = |trace: &Imported, format: &[&str]| {
+        let fixed = ["info", text(&trace.trace)];
+        output(strata(fixed.into_iter().chain(format.iter().copied())))
+    };
+    let json =
+        |trace| -> Value { serde_json::from_str(&info(trace, &["--format", "json"])).unwrap() };
+    let data = import("din", DATA_ONLY);
+    let found = json(&data);
+    assert_eq!((&found["instructions"], &found["data_accesses"]), (&Value::Null, &3.into()));
+    assert_eq!(found["layers"][0]["layer"], "unknown");
+    assert_eq!(json(&import("din", FETCHES_ONLY))["data_accesses"], Value::Null);
+    let said = info(&data, &[]);
+    assert!(
+        said.contains("lacks     instruction fetches") && said.contains("– instructions"),
+        "{said}"
+    );
+}
+
+#[test]
 fn ranges_of_a_trace_without_instructions_are_refused() {
     let trace = import("din", DATA_ONLY);
     for arguments in [["--range", "..5"], ["--warm-up", "1"]] {
