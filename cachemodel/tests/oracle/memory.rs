@@ -56,7 +56,6 @@ struct Request {
     enters_at: usize,
     at: At,
     cause: Cause,
-    data_way: Vec<usize>,
 }
 
 /// Levels that one unit of counting (a line, or a reference) accessed, and those where it missed.
@@ -159,9 +158,7 @@ impl Memory {
     }
 
     fn request(&self, at: At, cause: Cause, enters_at: usize) -> Request {
-        let data_way = self.way(self.cpu, true);
-        let way = if cause == Cause::Fetch { self.way(self.cpu, false) } else { data_way.clone() };
-        Request { way, enters_at, at, cause, data_way }
+        Request { way: self.way(self.cpu, cause != Cause::Fetch), enters_at, at, cause }
     }
 
     pub(crate) fn line_bytes(&self, fetch: bool) -> u64 {

@@ -106,7 +106,8 @@ impl Context {
             Event::Invept { .. } => !tagged || nested_root.is_some(),
             Event::EptViolation { va, .. } => {
                 let (here, root) = self.place();
-                let of_context = !tagged || (asid == here && own && nested_root == root);
+                let usable = own || global;
+                let of_context = !tagged || (asid == here && usable && nested_root == root);
                 root.is_some() && of_context && va.is_some_and(|va| entry.serves(va))
             }
             _ => false,

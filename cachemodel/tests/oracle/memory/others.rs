@@ -86,23 +86,22 @@ impl Memory {
         }
     }
 
-    /// A dirty line of another CPU's cache goes to the nearest level that both use, below the level
-    /// that misses it.
+    /// A dirty line of another CPU's cache goes down the side it was on, to the nearest level that
+    /// both use, below the level that misses it.
     fn write_to_shared(&mut self, request: &Request, missed_at: usize, id: usize, at: At) {
         if !self.writes_back {
             return;
         }
         let holder = &self.caches[id];
         self.counts.levels[holder.level].written_on += 1;
+        let way = self.way(self.cpu, holder.serves[1]);
         let shared = |level: &usize| {
-            let lower = &self.caches[request.data_way[*level]];
+            let lower = &self.caches[way[*level]];
             lower.level > holder.level.max(missed_at)
                 && holder.cpus.iter().all(|cpu| lower.cpus.contains(cpu))
         };
-        let nearest = (0..request.data_way.len()).find(shared);
-        let to_data = Request { way: request.data_way.clone(), ..request.clone() };
-        if let Some(level) = nearest {
-            self.write_back(&to_data, level, at);
+        if let Some(level) = (0..way.len()).find(shared) {
+            self.write_back(&Request { way, ..request.clone() }, level, at);
         }
     }
 
@@ -132,9 +131,8 @@ impl Memory {
             for line in self.caches[id].cache.drop_overlapping(0, u64::MAX) {
                 let at = line.at;
                 self.caches[id].classes.went(at.pa, Gone::Flushed);
-                let data_way = way.clone();
                 let cause = Cause::Write;
-                let request = Request { way: way.clone(), enters_at: 0, at, cause, data_way };
+                let request = Request { way: way.clone(), enters_at: 0, at, cause };
                 if line.dirty && self.writes_back {
                     self.pass_on(&request, level, line);
                 }
