@@ -120,10 +120,13 @@ impl Memory {
         }
     }
 
-    /// Every cache is emptied, what is dirty in it written back.
+    /// Every cache is emptied, what is dirty in it written back: level by level from the top, those
+    /// for instructions alone before those for data.
     pub(crate) fn flush(&mut self) {
         self.counts.cache_flushes += 1;
-        for id in 0..self.caches.len() {
+        let mut order: Vec<usize> = (0..self.caches.len()).collect();
+        order.sort_by_key(|&id| (self.caches[id].level, self.caches[id].serves[1]));
+        for id in order {
             let cpu = self.caches[id].cpus[0];
             let data = self.caches[id].serves[1];
             let way = self.way(cpu, data);
