@@ -1,13 +1,17 @@
 //! Speed of a whole replay of a capture's trace: decoding, attribution and model together, the
-//! model's thread alone on decoded batches, and decoding alone.
+//! model's thread alone on decoded batches, the bare model on the same batches, and decoding alone.
 //!
 //! `STRATA_BENCH_TRACE` names a trace; the bundled sample's otherwise.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::path::PathBuf;
-use strata_cachemodel::Machine;
-use strata_sim::{Extent, Nameless, Replay, for_each_batch};
-use strata_workloads::trace::{Batch, MachineState, TraceReader};
+use strata_cachemodel::{
+    ControlEvent, Hierarchy, Machine, Mapping, RefKind, Reference, Translator,
+};
+use strata_sim::{Addressing, Extent, Nameless, Replay, for_each_batch};
+use strata_workloads::trace::{
+    AccessKind, Batch, ControlRegister, Definitions, Event, MachineState, TraceReader,
+};
 
 fn trace() -> PathBuf {
     std::env::var_os("STRATA_BENCH_TRACE").map_or_else(
@@ -29,6 +33,117 @@ fn decoded() -> (Vec<Batch>, MachineState, u64) {
         batches.push(batch.clone());
     }
     (batches, state.unwrap_or_default(), reader.totals().instructions)
+}
+
+/// A batch as the bare model takes it: references between events, without whose they are.
+enum Step {
+    References(Vec<Reference>),
+    Event(Event),
+}
+
+/// Every reference of the batches, fetches one by one.
+fn expanded(batches: &[Batch]) -> (Vec<Step>, Definitions) {
+    let mut tables = Definitions::default();
+    let mut steps = Vec::new();
+    for batch in batches {
+        tables.append(&mut batch.new.clone());
+        let mut references = Vec::new();
+        let mut events = batch.events.iter().peekable();
+        let (mut addresses, mut iterations) = (batch.addresses.iter(), batch.iterations.iter());
+        for (i, shape) in batch.shapes.iter().enumerate() {
+            while let Some((_, event)) = events.next_if(|(before, _)| *before as usize <= i) {
+                steps.push(Step::References(std::mem::take(&mut references)));
+                steps.push(Step::Event(event.clone()));
+            }
+            let shape = &tables.shapes[shape.index()];
+            let block = &tables.blocks[shape.block.index()];
+            let own: Vec<u64> = addresses.by_ref().take(shape.slots.len()).copied().collect();
+            let again = shape.repeat.map_or(0, |repeat| usize::from(repeat.slots));
+            let times = if shape.repeat.is_some() { *iterations.next().unwrap_or(&0) } else { 0 };
+            let operand = |slot: usize, moved: u64| Reference {
+                kind: match shape.slots[slot].kind {
+                    AccessKind::Read => RefKind::Read,
+                    AccessKind::Write => RefKind::Write,
+                },
+                va: own[slot].wrapping_add(moved),
+                bytes: u32::from(shape.slots[slot].bytes),
+            };
+            let once = shape.slots.len() - again;
+            let mut slot = 0;
+            let mut va = block.address;
+            for (i, &length) in block.lengths[..usize::from(shape.completed)].iter().enumerate() {
+                references.push(Reference { kind: RefKind::Fetch, va, bytes: u32::from(length) });
+                va = va.wrapping_add(u64::from(length));
+                while slot < once && usize::from(shape.slots[slot].instruction) == i {
+                    references.push(operand(slot, 0));
+                    slot += 1;
+                }
+            }
+            references.extend((slot..once).map(|slot| operand(slot, 0)));
+            let backward = shape.repeat.is_some_and(|repeat| repeat.backward);
+            for time in 0..times {
+                references.extend((once..shape.slots.len()).map(|slot| {
+                    let moved = time * u64::from(shape.slots[slot].bytes);
+                    operand(slot, if backward { moved.wrapping_neg() } else { moved })
+                }));
+            }
+        }
+        steps.push(Step::References(references));
+        steps.extend(events.map(|(_, event)| Step::Event(event.clone())));
+    }
+    (steps, tables)
+}
+
+struct Pages<'t> {
+    addressing: Addressing,
+    tables: &'t Definitions,
+}
+
+impl Translator for Pages<'_> {
+    fn mapping(&mut self, va: u64) -> Mapping {
+        self.addressing.page(va, self.tables).mapping
+    }
+}
+
+/// The models, driven by nothing but references, translations and what drops TLB entries.
+fn bare(machine: &Machine, steps: &[Step], tables: &Definitions, state: &MachineState) -> u64 {
+    let mut hierarchy = Hierarchy::new(machine);
+    let mut pages = Pages { addressing: Addressing::default(), tables };
+    let mut state = state.clone();
+    pages.addressing.follow(&state, tables);
+    for step in steps {
+        match step {
+            Step::References(references) => {
+                hierarchy.run(references.iter().copied(), &mut pages);
+            }
+            Step::Event(event) => {
+                state.apply(event);
+                let control = match *event {
+                    Event::Translation(id) => {
+                        if pages.addressing.tell(id, &state, tables) {
+                            let told = &tables.translations[id.index()];
+                            hierarchy.translation_changed(told.page << 12, 1 << told.size.shift());
+                        }
+                        continue;
+                    }
+                    Event::Control { register: ControlRegister::Cr0, value } => {
+                        ControlEvent::WriteCr0(value)
+                    }
+                    Event::Control { register: ControlRegister::Cr3, value } => {
+                        ControlEvent::WriteCr3(value)
+                    }
+                    Event::Control { register: ControlRegister::Cr4, value } => {
+                        ControlEvent::WriteCr4(value)
+                    }
+                    Event::Invlpg { address } => ControlEvent::Invlpg(address),
+                    _ => continue,
+                };
+                pages.addressing.follow(&state, tables);
+                hierarchy.control(control);
+            }
+        }
+    }
+    hierarchy.counts().l1.total().misses
 }
 
 fn replay(c: &mut Criterion) {
@@ -62,6 +177,11 @@ fn replay(c: &mut Criterion) {
             BatchSize::PerIteration,
         );
     });
+    let (steps, tables) = expanded(&batches);
+    group.bench_function("bare model", |b| {
+        b.iter(|| bare(&machine, &steps, &tables, &state));
+    });
+    drop((steps, tables));
     group.bench_function("decode", |b| {
         b.iter(|| {
             let mut reader = TraceReader::open(&trace()).expect("a trace");

@@ -184,7 +184,7 @@ impl CacheClassifier {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{HashMap, VecDeque};
+    use std::collections::{HashMap, HashSet, VecDeque};
 
     use proptest::prelude::*;
 
@@ -201,7 +201,8 @@ mod tests {
         assert_eq!(classifier.access(7, ME, true), Some(MissClass::Compulsory));
         assert_eq!(classifier.access(8, ME, true), Some(MissClass::Compulsory));
         assert_eq!(classifier.access(8, ME, false), None);
-        assert_eq!(classifier.evictions().count(), 0);
+        // Line 7 had come unasked, and a fill for another layer had made it go again.
+        assert_eq!(classifier.evictions().collect::<Vec<_>>(), [(ME, OTHER, 1)]);
     }
 
     #[test]
@@ -235,6 +236,15 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_has_come_again_is_not_missed_for_why_it_went_before() {
+        let mut classifier = CacheClassifier::new(8);
+        classifier.access(1, ME, true);
+        classifier.evicted(1, OTHER);
+        classifier.filled(1);
+        assert_eq!(classifier.access(1, ME, true), Some(MissClass::Conflict));
+    }
+
+    #[test]
     fn a_hit_ends_the_story_of_how_the_line_once_went() {
         let mut classifier = CacheClassifier::new(8);
         classifier.access(1, ME, true);
@@ -249,6 +259,7 @@ mod tests {
         Access(u64, Actor, bool),
         Evicted(u64, Actor),
         Invalidated(u64),
+        Filled(u64),
     }
 
     fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -257,6 +268,7 @@ mod tests {
             4 => (0u64..20, actor(), any::<bool>()).prop_map(|(l, a, m)| Event::Access(l, a, m)),
             1 => (0u64..20, actor()).prop_map(|(line, by)| Event::Evicted(line, by)),
             1 => (0u64..20).prop_map(Event::Invalidated),
+            1 => (0u64..20).prop_map(Event::Filled),
         ];
         proptest::collection::vec(one, 0..300)
     }
@@ -267,18 +279,24 @@ mod tests {
             let mut classifier = CacheClassifier::new(lines as u64);
             let mut shadow: VecDeque<u64> = VecDeque::new();
             let mut fates: HashMap<u64, Fate> = HashMap::new();
+            let mut accessed = HashSet::new();
             let mut evictions: BTreeMap<(Actor, Actor), u64> = BTreeMap::new();
             for event in events {
                 let (line, actor, missed) = match event {
                     Event::Access(line, actor, missed) => (line, actor, missed),
                     Event::Evicted(line, by) => {
                         classifier.evicted(line, by);
-                        fates.entry(line).and_modify(|fate| *fate = Fate::Evicted(by));
+                        fates.insert(line, Fate::Evicted(by));
                         continue;
                     }
                     Event::Invalidated(line) => {
                         classifier.invalidated(line);
-                        fates.entry(line).and_modify(|fate| *fate = Fate::Invalidated);
+                        fates.insert(line, Fate::Invalidated);
+                        continue;
+                    }
+                    Event::Filled(line) => {
+                        classifier.filled(line);
+                        fates.insert(line, Fate::Kept);
                         continue;
                     }
                 };
@@ -287,15 +305,16 @@ mod tests {
                 shadow.push_front(line);
                 shadow.truncate(lines);
                 let fate = fates.get(&line).copied();
-                if !missed || fate.is_none() {
+                if !missed {
                     fates.insert(line, Fate::Kept);
                 }
+                let is_first = accessed.insert(line);
                 if let (true, Some(Fate::Evicted(by))) = (missed, fate) {
                     *evictions.entry((actor, by)).or_default() += 1;
                 }
                 let expected = match (missed, fate) {
                     (false, _) => None,
-                    (true, None) => Some(MissClass::Compulsory),
+                    (true, _) if is_first => Some(MissClass::Compulsory),
                     (true, Some(Fate::Invalidated)) => Some(MissClass::Invalidated),
                     (true, Some(Fate::Evicted(by))) if by != actor => {
                         Some(MissClass::Inflicted { by })

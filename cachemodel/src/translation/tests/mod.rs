@@ -9,5 +9,4 @@ mod naive_walk;
 mod order;
 mod rules;
 mod schemes;
-mod timing;
 mod walks;
