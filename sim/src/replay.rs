@@ -117,8 +117,8 @@ impl<N: Namer> Replay<N> {
         self.actors.get_or_insert_default();
     }
 
-    /// From now on pages or objects that data misses are on are collected, at a third or so of the
-    /// speed; to be called before the first batch.
+    /// From now on pages or objects that data misses are on are collected, at half the speed or
+    /// less; to be called before the first batch.
     pub fn watch_data(&mut self, grain: DataGrain) {
         self.data = Some(DataWatch::new(grain));
         self.actors.get_or_insert_default();
