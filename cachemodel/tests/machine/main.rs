@@ -56,7 +56,6 @@ fn what_is_derived_is_printed() {
 #[test]
 fn what_is_not_usual_is_printed() {
     let overrides = [
-        ("cpus", "2"),
         ("l1d.replacement", "tree-plru"),
         ("l1d.index", "virtual"),
         ("l1d.tag", "virtual"),

@@ -40,8 +40,6 @@ fn every_value_of_a_cache_can_be_overridden() {
         ("l2.ways", "24"),
         ("l2.line-size", "128"),
         ("l2.replacement", "drrip"),
-        ("l2.index", "virtual"),
-        ("l2.tag", "virtual"),
         ("l2.write", "through"),
         ("l2.write-allocate", "false"),
         ("l2.inclusion", "inclusive"),
@@ -54,7 +52,6 @@ fn every_value_of_a_cache_can_be_overridden() {
     let l2 = machine.l2().unwrap().data();
     assert_eq!((l2.size_bytes(), l2.ways(), l2.line_bytes(), l2.sets()), (3 << 20, 24, 128, 1024));
     assert_eq!(l2.replacement(), Replacement::Drrip);
-    assert_eq!((l2.index(), l2.tag()), (AddressKind::Virtual, AddressKind::Virtual));
     assert_eq!((l2.write_policy(), l2.write_allocates()), (WritePolicy::Through, false));
     assert_eq!((l2.inclusion(), l2.prefetcher()), (Inclusion::Inclusive, Prefetcher::Stride));
     assert_eq!(*l2.sharing(), Sharing::Groups(vec![vec![0, 2], vec![1, 3]]));
@@ -66,6 +63,9 @@ fn every_value_of_a_cache_can_be_overridden() {
         ("hypervisor", WayMask(0x80)),
     ];
     assert_eq!(partition, expected);
+    let virtual_l2 = with([("l2.index", "virtual"), ("l2.tag", "virtual")]);
+    let l2 = virtual_l2.l2().unwrap().data();
+    assert_eq!((l2.index(), l2.tag()), (AddressKind::Virtual, AddressKind::Virtual));
     let private = with([("l2.shared", "private"), ("l1d.ways", "full")]);
     assert_eq!(*private.l2().unwrap().data().sharing(), Sharing::Private);
     assert_eq!((private.l1d().ways(), private.l1d().sets()), (512, 1));

@@ -235,6 +235,15 @@ fn numbers_of_cpus_and_who_shares_what_must_agree() {
          [[0, 2], [1, 3]]"
     );
     assert!(vee07().with_overrides(groups("[[0], [1, 2, 3]]")).is_ok());
+    for key in ["l1d.index", "l2.tag"] {
+        assert_eq!(
+            refusal(&[("cpus", "2"), (key, "virtual")]),
+            format!(
+                "{key}: must be physical where there are several CPUs, which find each other's \
+                 copies by physical address, got virtual"
+            )
+        );
+    }
     let message = refusal(&[("l2.shared", "some")]);
     assert_eq!(
         message,

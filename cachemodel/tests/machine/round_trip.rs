@@ -29,16 +29,25 @@ fn one_of(texts: &'static [&'static str]) -> impl Strategy<Value = String> {
 
 const POLICIES: &[&str] = &["lru", "tree-plru", "fifo", "random", "srrip", "brrip", "drrip"];
 
+/// CPUs of a machine: virtual addresses are for one, and groups share caches among several.
+const SEVERAL: u16 = 3;
+
 /// The lines of a cache section.
-fn cache(inclusions: &'static [&'static str]) -> impl Strategy<Value = String> {
+fn cache(inclusions: &'static [&'static str], cpus: u16) -> impl Strategy<Value = String> {
+    let addresses: &[_] = if cpus == 1 { &["physical", "virtual"] } else { &["physical"] };
+    let sharing: &[_] = if cpus == 1 {
+        &["\"all\"", "\"private\"", "[[0]]"]
+    } else {
+        &["\"all\"", "\"private\"", "[[0, 1], [2]]", "[[2, 1, 0]]"]
+    };
     let numbers = (1u64..200, 1u64..21, any::<bool>());
-    let kinds = (one_of(&["physical", "virtual"]), one_of(&["physical", "virtual"]));
+    let kinds = (one_of(addresses), one_of(addresses));
     let writes = (one_of(&["back", "back", "through"]), any::<bool>());
     let others = (
         one_of(POLICIES),
         one_of(inclusions),
         one_of(&["none", "next-line", "stride"]),
-        one_of(&["\"all\"", "\"private\"", "[[0, 1], [2]]", "[[2, 1, 0]]"]),
+        one_of(sharing),
         proptest::option::of(0u64..20),
     );
     (numbers, kinds, writes, others).prop_map(|(numbers, kinds, writes, others)| {
@@ -85,7 +94,7 @@ fn tlb(name: &'static str) -> impl Strategy<Value = String> {
     )
 }
 
-fn root() -> impl Strategy<Value = String> {
+fn root(cpus: u16) -> impl Strategy<Value = String> {
     (
         one_of(&["per-reference", "split-demand-only", "split-writeback", "first-byte"]),
         one_of(&["synthesised", "off"]),
@@ -93,11 +102,11 @@ fn root() -> impl Strategy<Value = String> {
         one_of(&["intel", "intel-p6", "amd"]),
         0..i64::MAX,
     )
-        .prop_map(|(semantics, delivery, tags, vendor, seed)| {
+        .prop_map(move |(semantics, delivery, tags, vendor, seed)| {
             format!(
                 "name = \"any\"\ndescription = \"a \\\"machine\\\"\"\nsemantics = \"{semantics}\"\n\
                  event-delivery = \"{delivery}\"\ntags = \"{tags}\"\nvendor = \"{vendor}\"\n\
-                 cpus = 3\nseed = {seed}\n"
+                 cpus = {cpus}\nseed = {seed}\n"
             )
         })
 }
@@ -123,20 +132,23 @@ const BELOW: &[&str] = &["non-inclusive", "inclusive", "exclusive"];
 
 /// Texts of machines of which most can exist.
 fn machines() -> impl Strategy<Value = String> {
-    let first = || cache(&["non-inclusive"]);
+    prop_oneof![machines_of(1), machines_of(SEVERAL)]
+}
+
+fn machines_of(cpus: u16) -> impl Strategy<Value = String> {
+    let first = move || cache(&["non-inclusive"], cpus);
+    let below = move || cache(BELOW, cpus);
     let levels = prop_oneof![
         first().prop_map(|l1| format!("[l1]\n{l1}")),
         (first(), first()).prop_map(|(l1i, l1d)| format!("[l1i]\n{l1i}[l1d]\n{l1d}")),
-        (first(), first(), cache(BELOW))
+        (first(), first(), below())
             .prop_map(|(l1i, l1d, l2)| format!("[l1i]\n{l1i}[l1d]\n{l1d}[l2]\n{l2}")),
-        (first(), first(), cache(BELOW), cache(BELOW), cache(BELOW)).prop_map(
-            |(l1i, l1d, l2i, l2d, l3)| format!(
-                "[l1i]\n{l1i}[l1d]\n{l1d}[l2i]\n{l2i}[l2d]\n{l2d}[l3]\n{l3}"
-            )
-        ),
+        (first(), first(), below(), below(), below()).prop_map(|(l1i, l1d, l2i, l2d, l3)| format!(
+            "[l1i]\n{l1i}[l1d]\n{l1d}[l2i]\n{l2i}[l2d]\n{l2d}[l3]\n{l3}"
+        )),
     ];
     let stlb = proptest::option::of(tlb("stlb")).prop_map(Option::unwrap_or_default);
-    (root(), levels, tlb("itlb"), tlb("dtlb"), stlb, rest()).prop_map(
+    (root(cpus), levels, tlb("itlb"), tlb("dtlb"), stlb, rest()).prop_map(
         |(root, levels, itlb, dtlb, stlb, rest)| [root, levels, itlb, dtlb, stlb, rest].concat(),
     )
 }
