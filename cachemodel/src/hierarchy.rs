@@ -255,26 +255,37 @@ impl Hierarchy {
         mut references: impl Iterator<Item = Reference>,
         translator: &mut T,
     ) {
-        while let Some(mut near) = self.near::<I, D>() {
+        loop {
+            let Some(mut near) = self.near::<I, D>() else { return };
             let (mut fetches, mut data, mut writes) = (0, 0, 0);
             let mut seconds = PlainHits::default();
-            let further = references.by_ref().find(|&Reference { kind, va, bytes }| {
+            let further = loop {
+                let Some(reference) = references.next() else { break None };
+                let Reference { kind, va, bytes } = reference;
                 let beyond = u64::from(bytes.saturating_sub(1));
                 let lines = if kind == RefKind::Fetch {
-                    let lines = near.fetch(va, beyond);
-                    fetches += u64::from(lines > 0);
-                    lines
+                    fetches += 1;
+                    near.fetch(va, beyond)
                 } else {
-                    let lines = near.operand(kind, va, beyond);
-                    data += u64::from(lines > 0);
-                    writes += u64::from(lines > 0 && kind.writes());
-                    lines
+                    data += 1;
+                    writes += u64::from(kind.writes());
+                    near.operand(kind, va, beyond)
                 };
-                if lines == 2 {
-                    seconds.add(kind, 1);
+                match lines {
+                    0 => {
+                        if kind == RefKind::Fetch {
+                            fetches -= 1;
+                        } else {
+                            data -= 1;
+                            writes -= u64::from(kind.writes());
+                        }
+                        break Some(reference);
+                    }
+                    1 => {}
+                    _ => seconds.add(kind, 1),
                 }
-                lines == 0
-            });
+            };
+            drop(near);
             self.plain.fetches += fetches;
             self.plain.reads += data - writes;
             self.plain.writes += writes;

@@ -76,9 +76,9 @@ impl Hierarchy {
         translator: &mut T,
         unusual: &mut impl FnMut(RefKind, u64, &Outcome),
     ) {
-        match self.near::<I, D>() {
-            Some(mut near) => {
-                let progress = near.begin(&code, addresses);
+        let begun = self.near::<I, D>().map(|mut near| near.begin(&code, addresses));
+        match begun {
+            Some(progress) => {
                 self.go_on::<I, D, T>(code, addresses, progress, translator, unusual);
             }
             None => self.one_by_one(code, addresses, translator, unusual),

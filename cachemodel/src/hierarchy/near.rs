@@ -17,11 +17,29 @@ pub struct Near<'h, const I: usize, const D: usize> {
     l1d: &'h mut UsualSets<D>,
     fetched_pages: Pages<'h>,
     data_pages: Pages<'h>,
+    last_fetch_line: u64,
+    now: u64,
+    plain: PlainHits,
+    /// Most lines of a reference that is one access.
+    most_lines: u64,
+    /// Where line, time and counts are put back: they are taken out so that a processor can keep
+    /// them in registers.
+    home: Home<'h>,
+}
+
+#[derive(Debug)]
+struct Home<'h> {
     last_fetch_line: &'h mut u64,
     now: &'h mut u64,
     plain: &'h mut PlainHits,
-    /// Most lines of a reference that is one access.
-    most_lines: u64,
+}
+
+impl<const I: usize, const D: usize> Drop for Near<'_, I, D> {
+    fn drop(&mut self) {
+        *self.home.last_fetch_line = self.last_fetch_line;
+        *self.home.now = self.now;
+        *self.home.plain = self.plain;
+    }
 }
 
 /// How far an execution has come.
@@ -71,10 +89,15 @@ impl Hierarchy {
             l1d,
             fetched_pages,
             data_pages,
-            last_fetch_line: &mut self.last_fetch_line,
-            now: &mut self.now,
-            plain: &mut self.plain,
+            last_fetch_line: self.last_fetch_line,
+            now: self.now,
+            plain: self.plain,
             most_lines: if self.semantics.counts_references() { 2 } else { 1 },
+            home: Home {
+                last_fetch_line: &mut self.last_fetch_line,
+                now: &mut self.now,
+                plain: &mut self.plain,
+            },
         })
     }
 }
@@ -84,23 +107,23 @@ impl<const I: usize, const D: usize> Near<'_, I, D> {
     /// been made. 0 if it is to be made the full way.
     #[inline(always)]
     pub(super) fn fetch(&mut self, va: u64, beyond: u64) -> u64 {
-        let offset = va.wrapping_sub(*self.last_fetch_line);
+        let offset = va.wrapping_sub(self.last_fetch_line);
         // Both the first byte and the last are in the line fetched last. Nothing but a fetch
         // touches cache and TLB in between.
         if offset | offset.wrapping_add(beyond) < 1 << LINE_SHIFT {
             return 1;
         }
-        let Some(physical) = self.fetched_pages.physical(va, self.now) else { return 0 };
+        let Some(physical) = self.fetched_pages.physical(va, &mut self.now) else { return 0 };
         let lines = touch(self.l1i, physical, va, beyond, 0);
         if lines > 0 {
-            *self.last_fetch_line = va.wrapping_add(beyond) & LINE_MASK;
+            self.last_fetch_line = va.wrapping_add(beyond) & LINE_MASK;
         }
         lines
     }
 
     /// Begins an execution of `code` at `addresses` and makes of it what is near at hand, in an
     /// order that makes no difference. The rest is for [`Hierarchy::go_on`].
-    #[inline(never)]
+    #[inline(always)]
     pub fn begin(&mut self, code: &Code<'_>, addresses: &[u64]) -> Progress {
         let reads = u64::from(code.reads);
         self.plain.fetches += code.lengths.len() as u64;
@@ -170,7 +193,7 @@ impl<const I: usize, const D: usize> Near<'_, I, D> {
     /// The same of a load or store.
     #[inline(always)]
     pub(super) fn operand(&mut self, kind: RefKind, va: u64, beyond: u64) -> u64 {
-        let Some(physical) = self.data_pages.physical(va, self.now) else { return 0 };
+        let Some(physical) = self.data_pages.physical(va, &mut self.now) else { return 0 };
         touch(self.l1d, physical, va, beyond, u64::from(kind.writes()))
     }
 }

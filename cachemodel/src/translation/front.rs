@@ -121,33 +121,26 @@ pub(crate) struct Pages<'u> {
     slots: &'u [Slot; SLOTS],
     epoch: u64,
     used: &'u mut [u64],
-    /// The page used last, and where it is: its time need not be set again before another's is.
-    last: u64,
-    base: u64,
 }
-
-/// Not the number of a page in any epoch that is.
-const NO_PAGE: u64 = 0;
 
 impl<'u> Pages<'u> {
     pub(super) fn new(front: &'u Front, used: &'u mut [u64]) -> Self {
         let (slots, epoch) = front.slots();
-        Self { slots, epoch, used, last: NO_PAGE, base: 0 }
+        Self { slots, epoch, used }
     }
 
     /// Where an address is, if its page is known; the page has then been used at the next `now`.
+    ///
+    /// That its page is often the one used last is of no use: whether it is can hardly be foretold.
     #[inline(always)]
     pub(crate) fn physical(&mut self, va: u64, now: &mut u64) -> Option<u64> {
-        let tag = va >> 12 | self.epoch;
-        if tag != self.last {
-            let slot = &self.slots[(va >> 12) as usize % SLOTS];
-            if slot.tag != tag {
-                return None;
-            }
-            *now += 1;
-            *self.used.get_mut(slot.place as usize)? = *now;
-            (self.last, self.base) = (tag, slot.base);
+        let vpn = va >> 12;
+        let slot = &self.slots[vpn as usize % SLOTS];
+        if slot.tag != vpn | self.epoch {
+            return None;
         }
-        Some(self.base | va & 0xfff)
+        *now += 1;
+        *self.used.get_mut(slot.place as usize)? = *now;
+        Some(slot.base | va & 0xfff)
     }
 }

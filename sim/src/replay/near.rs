@@ -66,6 +66,7 @@ impl<N: Namer> Replay<N> {
                 }
                 self.position += u64::from(plan.completed);
             }
+            drop(near);
             if let Some(stopped) = stopped {
                 self.position += u64::from(stopped.plan.completed);
                 self.finish_stopped::<I, D>(&stopped, tables, plans);
