@@ -118,22 +118,7 @@ impl Hierarchy {
         }
     }
 
-    /// Makes a reference that was counted as a plain hit beforehand.
-    #[inline]
-    fn expected<T: Translator>(
-        &mut self,
-        kind: RefKind,
-        va: u64,
-        bytes: u32,
-        translator: &mut T,
-        unusual: &mut impl FnMut(RefKind, u64, &Outcome),
-    ) {
-        if self.first_look(kind, va, bytes) != Look::Hit {
-            self.further(kind, va, bytes, translator, unusual);
-        }
-    }
-
-    /// The same, of a reference that is not near at hand.
+    /// Makes a reference that was counted as a plain hit beforehand and is not near at hand.
     fn further<T: Translator>(
         &mut self,
         kind: RefKind,
@@ -168,8 +153,11 @@ impl Hierarchy {
             let bytes = u32::from(length);
             if index == 0 {
                 self.further(RefKind::Fetch, va, bytes, translator, unusual);
+            } else if self.first_look(RefKind::Fetch, va, bytes) == Look::Hit {
+                // So are the others, which lie in the same line.
+                return;
             } else {
-                self.expected(RefKind::Fetch, va, bytes, translator, unusual);
+                self.further(RefKind::Fetch, va, bytes, translator, unusual);
             }
             va = va.wrapping_add(u64::from(length));
         }
