@@ -16,4 +16,5 @@ pub(crate) use cache::{Cache, Fill, Line, Removed};
 use cache::{Touched, Victim};
 pub(crate) use classifier::CacheClassifier;
 pub use classifier::{Actor, MissClass};
+pub(crate) use recency_sets::{UsualSets, touch_plain_line};
 pub(crate) use stride_table::StrideTable;

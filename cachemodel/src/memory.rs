@@ -11,7 +11,7 @@ mod prefetch;
 
 pub use classes::{CacheClasses, ClassCounts, LevelClasses};
 
-use crate::caches::{Actor, Cache, CacheClassifier, Line, StrideTable};
+use crate::caches::{Actor, Cache, CacheClassifier, Line, StrideTable, UsualSets};
 use crate::counts::{Counts, LevelCounts};
 use crate::machine::{
     AddressKind, CacheSpec, Inclusion, Machine, Prefetcher, Sharing, WayMask, WritePolicy,
@@ -66,9 +66,6 @@ pub(crate) enum Purpose {
     Prefetch,
     Walk,
 }
-
-/// The sets of an LRU cache of 64 sets and 64-byte lines, each in the order of last use.
-pub(crate) type UsualSets<const WAYS: usize> = [[u64; WAYS]; 64];
 
 /// Why a line goes from a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! One cache without its data, of any geometry, policy and kind of address.
 
-use super::recency_sets::RecencySets;
+use super::recency_sets::{RecencySets, UsualSets};
 use super::way_sets::WaySets;
 use crate::machine::{AddressKind, CacheSpec, Replacement, WayMask};
 
@@ -154,7 +154,7 @@ impl Cache {
 
     /// The places of an LRU cache of 64 sets of `N` ways and lines of 64 bytes; `None` of any other.
     #[inline]
-    pub(crate) fn usual_sets<const N: usize>(&mut self) -> Option<&mut [[u64; N]; 64]> {
+    pub(crate) fn usual_sets<const N: usize>(&mut self) -> Option<&mut UsualSets<N>> {
         if self.line_shift != 6 || self.ways.is_some() {
             return None;
         }

@@ -15,6 +15,11 @@ use super::cache::place::{self, EMPTY, Place};
 use super::cache::{Fill, Removed, Touched, Victim};
 use crate::geometry::{CacheGeometry, SetIndex};
 
+/// All sets of a cache that has 64 of them.
+pub(crate) type UsualSets<const WAYS: usize> = [[Place; WAYS]; USUAL_SETS];
+
+const USUAL_SETS: usize = 64;
+
 #[derive(Debug, Clone)]
 pub(super) struct RecencySets {
     index: SetIndex,
@@ -49,7 +54,7 @@ impl RecencySets {
 
     /// All sets, if there are 64 of `N` ways.
     #[inline]
-    pub(super) fn sets_of_64<const N: usize>(&mut self) -> Option<&mut [[Place; N]; 64]> {
+    pub(super) fn sets_of_64<const N: usize>(&mut self) -> Option<&mut UsualSets<N>> {
         if self.ways != N {
             return None;
         }
@@ -165,6 +170,31 @@ impl RecencySets {
         removed.sort_unstable_by_key(|removed| removed.line);
         removed.into_iter().for_each(each);
     }
+}
+
+/// Touches a line if it is in its set and not marked as prefetched; says whether. The order is that
+/// of [`RecencySets::touch_front`] and what comes behind it.
+#[inline(always)]
+pub(crate) fn touch_plain_line<const N: usize>(
+    sets: &mut UsualSets<N>,
+    physical: u64,
+    write: bool,
+) -> bool {
+    let wanted = place::of(physical, Fill::default());
+    let is_it = |here: Place| here & !place::DIRTY == wanted;
+    let set = &mut sets[physical as usize % USUAL_SETS];
+    if is_it(set[0]) {
+        set[0] |= Place::from(write);
+        return true;
+    }
+    let Some(at) = set.iter().position(|&here| is_it(here)) else { return false };
+    let found = set[at] | Place::from(write);
+    // Not a copy of a slice: a call costs more than these few steps.
+    for to in (1..=at).rev() {
+        set[to] = set[to - 1];
+    }
+    set[0] = found;
+    true
 }
 
 /// Moves each line one place back on the way, and back again if the way was in vain: most look-ups

@@ -6,7 +6,7 @@
 //! left to the full way, which alone would give the same counts.
 
 use super::{Code, Hierarchy, Operand, PlainHits, RefKind, Run};
-use crate::memory::UsualSets;
+use crate::caches::{UsualSets, touch_plain_line};
 use crate::translation::Pages;
 
 /// What a reference near at hand touches: both first-level caches, of `I` and `D` ways, the pages
@@ -60,12 +60,8 @@ impl Progress {
     }
 }
 
-const SETS: usize = 64;
 const LINE_SHIFT: u32 = 6;
 const LINE_MASK: u64 = !((1 << LINE_SHIFT) - 1);
-/// A place in a set is a line's number shifted left by two; bit 0 is set if it was written to.
-const PLACE_SHIFT: u32 = 2;
-const WRITTEN: u64 = 1;
 
 impl Hierarchy {
     /// Ways of the first-level caches for which [`Hierarchy::near`] gives something; `None` where
@@ -114,7 +110,7 @@ impl<const I: usize, const D: usize> Near<'_, I, D> {
             return 1;
         }
         let Some(physical) = self.fetched_pages.physical(va, &mut self.now) else { return 0 };
-        let lines = touch(self.l1i, physical, va, beyond, 0);
+        let lines = touch(self.l1i, physical, va, beyond, false);
         if lines > 0 {
             self.last_fetch_line = va.wrapping_add(beyond) & LINE_MASK;
         }
@@ -190,11 +186,11 @@ impl<const I: usize, const D: usize> Near<'_, I, D> {
         made
     }
 
-    /// The same of a load or store.
+    /// As [`Near::fetch`], of a load or store.
     #[inline(always)]
     pub(super) fn operand(&mut self, kind: RefKind, va: u64, beyond: u64) -> u64 {
         let Some(physical) = self.data_pages.physical(va, &mut self.now) else { return 0 };
-        touch(self.l1d, physical, va, beyond, u64::from(kind.writes()))
+        touch(self.l1d, physical, va, beyond, kind.writes())
     }
 }
 
@@ -206,39 +202,19 @@ fn touch<const N: usize>(
     physical: u64,
     va: u64,
     beyond: u64,
-    written: u64,
+    written: bool,
 ) -> u64 {
     let crossed = (va ^ va.wrapping_add(beyond)) & LINE_MASK;
-    if !touch_line(sets, physical, written) {
+    if !touch_plain_line(sets, physical >> LINE_SHIFT, written) {
         return 0;
     }
     if crossed == 0 {
         return 1;
     }
     let two_lines = beyond <= 1 << LINE_SHIFT && crossed >> 12 == 0;
-    if two_lines && touch_line(sets, physical + beyond, written) { 2 } else { 0 }
-}
-
-#[inline(always)]
-fn touch_line<const N: usize>(sets: &mut UsualSets<N>, physical: u64, written: u64) -> bool {
-    let line = physical >> LINE_SHIFT;
-    let wanted = line << PLACE_SHIFT;
-    let set = &mut sets[line as usize % SETS];
-    if set[0] & !WRITTEN == wanted {
-        set[0] |= written;
-        return true;
+    if two_lines && touch_plain_line(sets, (physical + beyond) >> LINE_SHIFT, written) {
+        2
+    } else {
+        0
     }
-    bring_to_front(set, wanted, written)
-}
-
-/// The order of the set is that of last use.
-#[inline(always)]
-fn bring_to_front<const N: usize>(set: &mut [u64; N], wanted: u64, written: u64) -> bool {
-    let Some(at) = set.iter().position(|place| place & !WRITTEN == wanted) else { return false };
-    let found = set[at] | written;
-    for to in (1..=at).rev() {
-        set[to] = set[to - 1];
-    }
-    set[0] = found;
-    true
 }

@@ -9,7 +9,7 @@ use super::builder::Builder;
 use super::error::{ImportError, Place};
 use super::input::Input;
 use super::records::Records;
-use super::{FormatImport, Taken};
+use super::{FormatImport, OF_ONE_PROGRAM, Taken};
 use crate::trace::{AccessKind, Flow, Lacks};
 use rustc_hash::FxHashMap;
 use std::io::{Seek, Write};
@@ -35,18 +35,7 @@ struct Record<const D: usize> {
 
 impl<const N: usize, const D: usize> FormatImport for ChampSim<N, D> {
     const NAME: &str = if D == 2 { "champsim" } else { "champsim-cloudsuite" };
-    const LACKS: Lacks = Lacks {
-        sizes: true,
-        lengths: true,
-        code: true,
-        modifies: true,
-        translations: true,
-        walks: true,
-        privilege: true,
-        contexts: true,
-        events: true,
-        ..Lacks::NOTHING
-    };
+    const LACKS: Lacks = Lacks { sizes: true, lengths: true, modifies: true, ..OF_ONE_PROGRAM };
 
     fn run<W: Write + Seek>(
         input: Input,

@@ -7,7 +7,7 @@ use super::builder::Builder;
 use super::error::{ImportError, Place};
 use super::input::Input;
 use super::lines::{Lines, hexadecimal, quoted};
-use super::{FormatImport, Taken};
+use super::{FormatImport, OF_ONE_PROGRAM, Taken};
 use crate::trace::{AccessKind, Event, Lacks};
 use std::io::{Seek, Write};
 
@@ -15,18 +15,7 @@ pub(super) struct Din;
 
 impl FormatImport for Din {
     const NAME: &str = "din";
-    const LACKS: Lacks = Lacks {
-        sizes: true,
-        lengths: true,
-        code: true,
-        modifies: true,
-        translations: true,
-        walks: true,
-        privilege: true,
-        contexts: true,
-        events: true,
-        ..Lacks::NOTHING
-    };
+    const LACKS: Lacks = Lacks { sizes: true, lengths: true, modifies: true, ..OF_ONE_PROGRAM };
 
     fn run<W: Write + Seek>(
         input: Input,

@@ -8,7 +8,7 @@ use super::builder::Builder;
 use super::error::{ImportError, Place};
 use super::input::Input;
 use super::lines::{Lines, decimal, hexadecimal, quoted};
-use super::{FormatImport, Taken};
+use super::{FormatImport, OF_ONE_PROGRAM, Taken};
 use crate::trace::{AccessKind, Lacks};
 use std::io::{Seek, Write};
 
@@ -16,15 +16,7 @@ pub(super) struct Lackey;
 
 impl FormatImport for Lackey {
     const NAME: &str = "lackey";
-    const LACKS: Lacks = Lacks {
-        code: true,
-        translations: true,
-        walks: true,
-        privilege: true,
-        contexts: true,
-        events: true,
-        ..Lacks::NOTHING
-    };
+    const LACKS: Lacks = OF_ONE_PROGRAM;
 
     fn run<W: Write + Seek>(
         input: Input,

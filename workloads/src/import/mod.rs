@@ -156,6 +156,17 @@ fn run<F: FormatImport, W: Write + Seek>(
     Ok((out, ImportReport { ending, lacks, counted, left_out, notes, bytes }))
 }
 
+/// What streams of one program's references never tell: anything of the machine below it.
+const OF_ONE_PROGRAM: Lacks = Lacks {
+    code: true,
+    translations: true,
+    walks: true,
+    privilege: true,
+    contexts: true,
+    events: true,
+    ..Lacks::NOTHING
+};
+
 /// A format's reader.
 trait FormatImport {
     /// The format's name.

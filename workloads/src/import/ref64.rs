@@ -8,7 +8,7 @@ use super::builder::Builder;
 use super::error::ImportError;
 use super::input::Input;
 use super::records::Records;
-use super::{FormatImport, Taken};
+use super::{FormatImport, OF_ONE_PROGRAM, Taken};
 use crate::trace::{AccessKind, Lacks};
 use std::io::{Seek, Write};
 
@@ -18,15 +18,7 @@ pub(super) struct Ref64;
 
 impl FormatImport for Ref64 {
     const NAME: &str = "ref64";
-    const LACKS: Lacks = Lacks {
-        code: true,
-        translations: true,
-        walks: true,
-        privilege: true,
-        contexts: true,
-        events: true,
-        ..Lacks::NOTHING
-    };
+    const LACKS: Lacks = OF_ONE_PROGRAM;
 
     fn run<W: Write + Seek>(
         input: Input,
