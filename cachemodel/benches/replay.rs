@@ -33,7 +33,7 @@ fn replay(criterion: &mut Criterion) {
             bencher.iter_batched_ref(
                 || Hierarchy::new(machine),
                 |hierarchy| {
-                    hierarchy.run(references.iter().copied(), &mut Identity);
+                    hierarchy.run(&references, &mut Identity);
                     black_box(hierarchy.counts());
                 },
                 criterion::BatchSize::LargeInput,

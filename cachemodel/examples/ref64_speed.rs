@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let machine = preset::named("peer")?.with_overrides([("semantics", semantics.as_str())])?;
     let mut hierarchy = Hierarchy::new(&machine);
     let started = cpu_seconds()?;
-    hierarchy.run(references.iter().copied(), &mut Identity);
+    hierarchy.run(&references, &mut Identity);
     let seconds = cpu_seconds()? - started;
     hierarchy.check_laws()?;
     let counts = hierarchy.counts();

@@ -4,6 +4,7 @@
 
 mod cache;
 mod classifier;
+mod first_sets;
 mod policy;
 mod recency_sets;
 mod stride_table;
@@ -16,5 +17,5 @@ pub(crate) use cache::{Cache, Fill, Line, Removed};
 use cache::{Touched, Victim};
 pub(crate) use classifier::CacheClassifier;
 pub use classifier::{Actor, MissClass};
-pub(crate) use recency_sets::{UsualSets, touch_plain_line};
+pub(crate) use first_sets::FirstSets;
 pub(crate) use stride_table::StrideTable;

@@ -11,14 +11,15 @@ mod near;
 pub use execution::{Code, Operand, Run};
 pub use near::{Near, Progress};
 
-use crate::caches::Actor;
+use crate::caches::{Actor, FirstSets};
 use crate::counts::Counts;
 use crate::error::BrokenLaw;
-use crate::machine::{CacheSpec, Machine, Replacement, WalkMemory};
+use crate::machine::{Machine, WalkMemory};
 use crate::memory::{CacheClasses, Memory};
 use crate::outcome::Outcome;
 use crate::page::PhysAddr;
 use crate::semantics::Semantics;
+use crate::span::PAGE_BYTES;
 use crate::translation::{ControlEvent, ControlRegisters, Side, TranslationUnit};
 use crate::translator::Translator;
 use std::collections::BTreeMap;
@@ -60,6 +61,9 @@ pub struct Reference {
 }
 
 /// References that hit in TLB and level 1, by kind.
+///
+/// Those of an execution may be counted after those among them that did not simply hit have been
+/// taken off again, so that a number can be below zero meanwhile: all of it wraps.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PlainHits {
     fetches: u64,
@@ -70,11 +74,24 @@ pub(crate) struct PlainHits {
 impl PlainHits {
     #[inline(always)]
     fn add(&mut self, kind: RefKind, count: u64) {
+        let counted = self.of(kind);
+        *counted = counted.wrapping_add(count);
+    }
+
+    #[inline(always)]
+    fn of(&mut self, kind: RefKind) -> &mut u64 {
         match kind {
-            RefKind::Fetch => self.fetches += count,
-            RefKind::Read => self.reads += count,
-            RefKind::Write | RefKind::ModifyWrite => self.writes += count,
+            RefKind::Fetch => &mut self.fetches,
+            RefKind::Read => &mut self.reads,
+            RefKind::Write | RefKind::ModifyWrite => &mut self.writes,
         }
+    }
+
+    #[inline(always)]
+    fn add_all(&mut self, more: Self) {
+        self.fetches = self.fetches.wrapping_add(more.fetches);
+        self.reads = self.reads.wrapping_add(more.reads);
+        self.writes = self.writes.wrapping_add(more.writes);
     }
 }
 
@@ -89,8 +106,26 @@ enum Look {
     TwoHits,
 }
 
-/// No line begins here.
-const NO_LINE: u64 = u64::MAX;
+/// The line of the last fetch, as long as another fetch from it is plain: nothing but a fetch, and
+/// what forgets this, touches L1I and ITLB.
+#[derive(Debug, Clone, Copy)]
+struct FetchedLine {
+    /// Virtual address of its first byte.
+    line: u64,
+    /// Its size, a power of two; 0 if there is none.
+    reach: u64,
+}
+
+impl FetchedLine {
+    const NONE: Self = Self { line: 0, reach: 0 };
+
+    /// Whether all of `1 + beyond` bytes at `va` are in it.
+    #[inline(always)]
+    fn has(self, va: u64, beyond: u64) -> bool {
+        let offset = va.wrapping_sub(self.line);
+        offset | offset.wrapping_add(beyond) < self.reach
+    }
+}
 
 /// Caches and TLBs of a machine.
 ///
@@ -122,13 +157,13 @@ pub struct Hierarchy {
     data_mask: u32,
     /// The write half of a modify is no access.
     folds_modifies: bool,
-    /// Ways of both first-level caches, where [`near::Near`] may be used.
-    usual: Option<(usize, usize)>,
+    /// Whether [`near::Near`] may be used.
+    is_near: bool,
+    /// Most lines of a reference that is one access.
+    most_lines: u64,
     fetch_line_mask: u64,
     data_line_mask: u64,
-    /// Virtual address of the line of the last fetch, if that would be plain now: nothing but a fetch, and what forgets
-    /// this, touches L1I and ITLB, so another fetch from it is plain.
-    last_fetch_line: u64,
+    fetched: FetchedLine,
     /// Fetches and data accesses can disturb each other's lines.
     entangled: bool,
     walks: bool,
@@ -165,11 +200,12 @@ impl Hierarchy {
             now: 0,
             fetch_mask: first_byte_mask(machine.semantics()),
             data_mask: first_byte_mask(machine.semantics()),
-            usual: None,
+            is_near: false,
+            most_lines: if machine.semantics().counts_references() { 2 } else { 1 },
             fetch_line_mask: !(machine.l1i().line_bytes() - 1),
             data_line_mask: !(machine.l1d().line_bytes() - 1),
             folds_modifies: machine.semantics() == Semantics::Cachegrind,
-            last_fetch_line: NO_LINE,
+            fetched: FetchedLine::NONE,
             entangled: level_1.is_unified() || some_inclusive,
             walks: machine.walk().memory != WalkMemory::Off,
             instruction: 0,
@@ -183,23 +219,17 @@ impl Hierarchy {
             machine: machine.clone(),
             classes: None,
         };
-        hierarchy.usual = hierarchy.usual_ways();
+        hierarchy.is_near = hierarchy.can_be_near();
         hierarchy
     }
 
-    /// Ways of both first-level caches, if all bytes and all modifies count, nothing but these
-    /// caches takes part in a hit, and TLB entries know the time of their last use only.
-    fn usual_ways(&self) -> Option<(usize, usize)> {
-        let plain = !matches!(self.semantics, Semantics::FirstByte | Semantics::Cachegrind)
-            && self.fetch_mask == u32::MAX
+    /// Whether all bytes and all modifies count, nothing but first-level caches takes part in a
+    /// hit there, and TLB entries know the time of their last use only.
+    fn can_be_near(&mut self) -> bool {
+        !matches!(self.semantics, Semantics::FirstByte | Semantics::Cachegrind)
             && !self.entangled
-            && self.memory.first_is_usual()
-            && self.unit.keeps_only_times();
-        let [l1i, l1d] = [self.machine.l1i(), self.machine.l1d()];
-        let usual = |spec: &CacheSpec| {
-            (spec.sets(), spec.line_bytes(), spec.replacement()) == (64, 64, Replacement::Lru)
-        };
-        (plain && usual(l1i) && usual(l1d)).then(|| (l1i.ways(), l1d.ways()))
+            && self.memory.first_is_alone()
+            && self.unit.keeps_only_times()
     }
 
     /// The machine.
@@ -232,66 +262,54 @@ impl Hierarchy {
     }
 
     /// Many references, as if by [`Hierarchy::access`] one after the other.
-    pub fn run<T: Translator>(
-        &mut self,
-        references: impl IntoIterator<Item = Reference>,
-        translator: &mut T,
-    ) {
-        let references = references.into_iter();
-        match self.usual {
-            Some((8, 8)) => self.run_near::<8, 8, T>(references, translator),
-            Some((8, 12)) => self.run_near::<8, 12, T>(references, translator),
-            _ => {
-                for Reference { kind, va, bytes } in references {
-                    self.access(kind, va, bytes, translator);
-                }
+    pub fn run<T: Translator>(&mut self, references: &[Reference], translator: &mut T) {
+        if !self.is_near {
+            for &Reference { kind, va, bytes } in references {
+                self.access(kind, va, bytes, translator);
             }
+            return;
+        }
+        for some in references.chunks(1 << 28) {
+            self.run_near(some, translator);
         }
     }
 
     /// As [`Hierarchy::run`], with most references made near at hand.
-    fn run_near<const I: usize, const D: usize, T: Translator>(
-        &mut self,
-        mut references: impl Iterator<Item = Reference>,
-        translator: &mut T,
-    ) {
+    fn run_near<T: Translator>(&mut self, mut references: &[Reference], translator: &mut T) {
         loop {
-            let Some(mut near) = self.near::<I, D>() else { return };
-            let (mut fetches, mut data, mut writes) = (0, 0, 0);
+            let Some(mut near) = self.near() else { return };
+            let mut data = 0;
+            let mut writes = 0;
             let mut seconds = PlainHits::default();
-            let further = loop {
-                let Some(reference) = references.next() else { break None };
-                let Reference { kind, va, bytes } = reference;
-                let beyond = u64::from(bytes.saturating_sub(1));
+            let further = references.iter().position(|&Reference { kind, va, bytes }| {
+                let beyond = u64::from(bytes).wrapping_sub(1);
                 let lines = if kind == RefKind::Fetch {
-                    fetches += 1;
                     near.fetch(va, beyond)
                 } else {
                     data += 1;
                     writes += u64::from(kind.writes());
                     near.operand(kind, va, beyond)
                 };
-                match lines {
-                    0 => {
-                        if kind == RefKind::Fetch {
-                            fetches -= 1;
-                        } else {
-                            data -= 1;
-                            writes -= u64::from(kind.writes());
-                        }
-                        break Some(reference);
-                    }
-                    1 => {}
-                    _ => seconds.add(kind, 1),
+                if lines > 1 {
+                    seconds.add(kind, 1);
                 }
-            };
+                lines == 0
+            });
             drop(near);
-            self.plain.fetches += fetches;
-            self.plain.reads += data - writes;
-            self.plain.writes += writes;
+            let made = further.unwrap_or(references.len());
+            if let Some(&Reference { kind, .. }) = further.map(|at| &references[at])
+                && kind != RefKind::Fetch
+            {
+                data -= 1;
+                writes -= u64::from(kind.writes());
+            }
+            let (fetches, reads) = (made as u64 - data, data - writes);
+            self.plain.add_all(PlainHits { fetches, reads, writes });
             self.add_second_lines(seconds);
-            let Some(Reference { kind, va, bytes }) = further else { return };
+            let Some(at) = further else { return };
+            let Reference { kind, va, bytes } = references[at];
             self.full(kind, va, bytes, translator);
+            references = &references[at + 1..];
         }
     }
 
@@ -308,7 +326,7 @@ impl Hierarchy {
         let last = va.wrapping_add(beyond);
         let (first_line, last_line) = (va & line_mask, last & line_mask);
         let crosses = first_line != last_line;
-        if kind == RefKind::Fetch && !crosses && first_line == self.last_fetch_line {
+        if kind == RefKind::Fetch && self.fetched.has(va, beyond) {
             return Look::Hit;
         }
         if kind == RefKind::Fetch || self.entangled {
@@ -329,7 +347,7 @@ impl Hierarchy {
             return Look::Further;
         }
         if kind == RefKind::Fetch {
-            self.last_fetch_line = last_line;
+            self.fetched = FetchedLine { line: last_line, reach: !line_mask + 1 };
         }
         if crosses { Look::TwoHits } else { Look::Hit }
     }
@@ -345,11 +363,9 @@ impl Hierarchy {
     }
 
     /// Second lines that hit: accesses of their own, where each line is one.
-    fn add_second_lines(&mut self, PlainHits { fetches, reads, writes }: PlainHits) {
+    fn add_second_lines(&mut self, lines: PlainHits) {
         if !self.semantics.counts_references() {
-            self.plain_lines.fetches += fetches;
-            self.plain_lines.reads += reads;
-            self.plain_lines.writes += writes;
+            self.plain_lines.add_all(lines);
         }
     }
 
@@ -361,7 +377,7 @@ impl Hierarchy {
     /// The lengths of instructions are not known: each fetch touches its first byte only.
     pub fn fetch_first_bytes(&mut self) {
         self.fetch_mask = 0;
-        self.usual = None;
+        self.is_near = false;
     }
 
     /// Address of the instruction whose operands come next, for prefetchers that go by it. A fetch
@@ -424,7 +440,7 @@ impl Hierarchy {
         }
         self.unit.enable_classification();
         self.classes = Some(Box::default());
-        self.usual = None;
+        self.is_near = false;
         self.forget_fetch();
     }
 
@@ -449,14 +465,15 @@ impl Hierarchy {
 
     /// An event that changes what TLBs may answer.
     pub fn control(&mut self, event: ControlEvent) {
-        self.unit.control(event);
-        self.forget_fetch();
+        if self.unit.control(event) {
+            self.forget_known();
+        }
     }
 
     /// Gives the present CPU these control registers, dropping nothing.
     pub fn set_control_registers(&mut self, registers: ControlRegisters) {
         self.unit.set_registers(registers);
-        self.forget_fetch();
+        self.forget_known();
     }
 
     /// The stream has told another translation for the page of `bytes` bytes at `va`. It drops
@@ -465,6 +482,13 @@ impl Hierarchy {
         self.unit.forget_translation(va, bytes);
         for unit in self.parked.iter_mut().flatten() {
             unit.forget_translation(va, bytes);
+        }
+        for sets in self.memory.all_first_sets() {
+            if bytes <= PAGE_BYTES {
+                sets.forget_page(va);
+            } else {
+                sets.forget_all();
+            }
         }
         self.forget_fetch();
     }
@@ -484,9 +508,17 @@ impl Hierarchy {
         self.forget_fetch();
     }
 
+    /// Hits of the present CPU that were known are to be looked up again.
+    fn forget_known(&mut self) {
+        if let Some(first) = self.memory.first_sets() {
+            first.into_iter().for_each(FirstSets::forget_all);
+        }
+        self.forget_fetch();
+    }
+
     #[inline]
     fn forget_fetch(&mut self) {
-        self.last_fetch_line = NO_LINE;
+        self.fetched = FetchedLine::NONE;
     }
 
     /// Size of a line of the first-level instruction cache in bytes, a power of two.

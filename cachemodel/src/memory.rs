@@ -11,8 +11,9 @@ mod prefetch;
 
 pub use classes::{CacheClasses, ClassCounts, LevelClasses};
 
-use crate::caches::{Actor, Cache, CacheClassifier, Line, StrideTable, UsualSets};
+use crate::caches::{Actor, Cache, CacheClassifier, FirstSets, Line, StrideTable};
 use crate::counts::{Counts, LevelCounts};
+use crate::hierarchy::RefKind;
 use crate::machine::{
     AddressKind, CacheSpec, Inclusion, Machine, Prefetcher, Sharing, WayMask, WritePolicy,
 };
@@ -90,6 +91,8 @@ struct Node {
     above: Vec<usize>,
     /// Bit for each CPU it serves.
     cpus: u64,
+    /// Nothing more can happen here than that a line is found, or comes in place of another.
+    is_plain: bool,
     exclusive: bool,
     inclusive: bool,
     write_through: bool,
@@ -207,6 +210,9 @@ impl Memory {
                 under = self.nodes[lower].below;
             }
         }
+        for node in 0..self.nodes.len() {
+            self.nodes[node].is_plain = machine.cpus() == 1 && self.can_be_plain(node);
+        }
         let entry = |node: Option<usize>| node.expect("every CPU has a first level");
         self.entries = below.iter().map(|sides| sides.map(entry)).collect();
         self.walk_entries = self
@@ -217,6 +223,20 @@ impl Memory {
                 _ => data,
             })
             .collect();
+    }
+
+    /// Of one CPU only.
+    fn can_be_plain(&self, index: usize) -> bool {
+        let node = &self.nodes[index];
+        let gives_up_lines = |lower: usize| self.nodes[lower].exclusive;
+        !node.exclusive
+            && !node.inclusive
+            && !node.write_through
+            && node.allocates
+            && !node.next_line
+            && node.strides.is_none()
+            && node.partition.is_empty()
+            && !node.below.is_some_and(gives_up_lines)
     }
 
     /// What follows is done by this CPU.
@@ -243,20 +263,34 @@ impl Memory {
         }
     }
 
-    /// The first-level caches of the present CPU, where plain hits can be had from them alone: each
-    /// LRU and physical, a line of 64 bytes, 64 sets.
+    /// The first-level caches for instructions and for data of the only CPU, where their hits may
+    /// be known beforehand.
     #[inline]
-    pub(crate) fn usual_first<const I: usize, const D: usize>(
-        &mut self,
-    ) -> Option<(&mut UsualSets<I>, &mut UsualSets<D>)> {
-        let [instruction, data] = self.entries[self.cpu];
-        let [instruction, data] = self.nodes.get_disjoint_mut([instruction, data]).ok()?;
-        Some((instruction.cache.usual_sets()?, data.cache.usual_sets()?))
+    pub(crate) fn first_sets(&mut self) -> Option<[&mut FirstSets; 2]> {
+        if self.entries.len() > 1 {
+            return None;
+        }
+        // They were built last.
+        let [.., instruction, data] = self.nodes.as_mut_slice() else { return None };
+        Some([instruction.cache.first_sets()?, data.cache.first_sets()?])
     }
 
-    /// Whether [`Memory::usual_first`] may be used.
-    pub(crate) fn first_is_usual(&self) -> bool {
-        self.first_is_simple && self.writes_stay
+    /// The first-level cache for references of this kind, if its hits may be known beforehand.
+    #[inline]
+    pub(crate) fn first_sets_for(&mut self, kind: RefKind) -> Option<&mut FirstSets> {
+        let index = self.entries[self.cpu][usize::from(kind != RefKind::Fetch)];
+        self.nodes[index].cache.first_sets()
+    }
+
+    /// Of all CPUs, those first-level caches whose hits may be known beforehand.
+    pub(crate) fn all_first_sets(&mut self) -> impl Iterator<Item = &mut FirstSets> {
+        let first = self.nodes.iter_mut().filter(|node| node.level == 0);
+        first.filter_map(|node| node.cache.first_sets())
+    }
+
+    /// Whether a known hit in the first level has no effect but there.
+    pub(crate) fn first_is_alone(&mut self) -> bool {
+        self.first_is_simple && self.writes_stay && self.first_sets().is_some()
     }
 
     /// Adds what was counted to `counts`.
@@ -283,11 +317,16 @@ impl Node {
         group: &[u16],
     ) -> Self {
         Self {
-            cache: Cache::new(spec, seed, tracks_virtual),
+            cache: if level == 0 {
+                Cache::first_level(spec, seed, tracks_virtual)
+            } else {
+                Cache::new(spec, seed, tracks_virtual)
+            },
             level,
             below,
             above: Vec::new(),
             cpus: group.iter().map(|&cpu| 1_u64 << cpu).sum(),
+            is_plain: false,
             exclusive: spec.inclusion() == Inclusion::Exclusive,
             inclusive: spec.inclusion() == Inclusion::Inclusive,
             write_through: spec.write_policy() == WritePolicy::Through,

@@ -34,7 +34,7 @@ pub use registers::ControlRegisters;
 use classes::Classifier;
 use flush::Flush;
 use front::Front;
-pub(crate) use front::{Known, Pages};
+pub(crate) use front::Known;
 use processor::Processor;
 use scheme::Scheme;
 use tags::{Context, OwnerTable};
@@ -64,10 +64,12 @@ pub(crate) struct PageLookup {
     /// The entry found has another frame than the stream's: the page tables changed and no event
     /// that drops the entry was seen. It stays, as it would in a processor.
     pub(crate) stale: bool,
+    /// The place in the first level of an entry that had to go.
+    pub(crate) replaced: Option<u32>,
 }
 
 impl PageLookup {
-    const HIT: Self = Self { missed: false, stlb_missed: None, stale: false };
+    const HIT: Self = Self { missed: false, stlb_missed: None, stale: false, replaced: None };
 
     /// Whether no TLB had it, so that the tables are walked.
     #[cfg(test)]
@@ -164,15 +166,20 @@ impl TranslationUnit {
         Some(known)
     }
 
-    /// The pages of both sides whose look-up is known. Only where policies keep nothing but times
-    /// of last use.
-    #[inline(always)]
-    pub(crate) fn known_pages(&mut self) -> [Pages<'_>; 2] {
-        let [instruction, data] = &mut self.first;
-        [instruction, data].map(|first| Pages::new(&first.front, first.tlb.used_times()))
+    /// What is known of an address without being used.
+    #[inline]
+    pub(crate) fn known(&self, side: Side, va: u64) -> Option<Known> {
+        self.first[side as usize].front.get(va)
     }
 
-    /// Whether [`TranslationUnit::known_pages`] may be used.
+    /// Times of last use of the entries of both sides, by place, which may be set for hits that are
+    /// known, where policies keep nothing else.
+    #[inline(always)]
+    pub(crate) fn times_of_use(&mut self) -> [&mut [u64]; 2] {
+        self.first.each_mut().map(|first| first.tlb.used_times())
+    }
+
+    /// Whether [`TranslationUnit::times_of_use`] may be used.
     pub(crate) fn keeps_only_times(&self) -> bool {
         self.first.iter().all(|first| first.tlb.only_times())
     }
@@ -208,7 +215,7 @@ impl TranslationUnit {
         let vpn = va >> 12;
         let first = &mut self.first[side as usize];
         let mut entry = first.tlb.entry_of(vpn, mapping, &self.context);
-        let mut found = PageLookup { missed: true, stlb_missed: None, stale: false };
+        let mut found = PageLookup { missed: true, ..PageLookup::HIT };
         if let Some(stlb) = &mut self.stlb {
             let own = stlb.entry_of(vpn, mapping, &self.context);
             let hit = stlb.look_up(vpn, own.wanted, mapping.frame(), &self.context, now);
@@ -231,6 +238,7 @@ impl TranslationUnit {
         }
         if let Some(evicted) = evicted {
             first.front.forget_entry(evicted.key, place);
+            found.replaced = Some(place);
             if let Some(classifier) = &mut first.classifier {
                 classifier.dropped(evicted.key, evicted.target, None);
             }
@@ -242,34 +250,40 @@ impl TranslationUnit {
     }
 
     /// An event that may drop entries or change which can be used. Where it drops any it costs a
-    /// walk over the TLBs.
-    pub(crate) fn control(&mut self, event: ControlEvent) {
+    /// walk over the TLBs. Says whether what was known may hold no longer.
+    pub(crate) fn control(&mut self, event: ControlEvent) -> bool {
         let before = self.processor.running();
         if !self.processor.apply(event) {
-            return;
+            return false;
         }
         let after = self.processor.running();
         let by_manual = manual::flush(self.vendor, event, &before, &after);
         self.counts.count(event, &before, &after, by_manual.as_ref());
         let flushes = self.scheme.flush(self.vendor, event, by_manual, &before, &after);
+        let mut forgot = event.loads_registers();
         for flush in flushes.into_iter().flatten() {
-            self.drop_entries(&flush);
+            forgot |= self.drop_entries(&flush);
         }
         if event.loads_registers() {
             self.use_registers();
         }
+        forgot
     }
 
-    fn drop_entries(&mut self, flush: &Flush) {
+    /// Says whether there were any in the first level.
+    fn drop_entries(&mut self, flush: &Flush) -> bool {
+        let mut some = false;
         for first in &mut self.first {
             if first.flush(flush, &self.owners) {
                 first.front.forget();
+                some = true;
             }
         }
         if let Some(stlb) = &mut self.stlb {
             self.stlb_flushed += stlb.flush(flush, &self.owners, |_| {});
         }
         self.walk_caches.flush(flush, &self.owners);
+        some
     }
 
     /// Follows registers that have changed. What is in front is forgotten even if no entry went: a

@@ -262,12 +262,12 @@ pub(crate) struct Executed {
 }
 
 impl Executed {
-    /// Adds an execution, without iterations of its `rep`.
+    /// Adds executions, without iterations of their `rep`.
     #[inline(always)]
-    pub(crate) fn add(&mut self, plan: &Plan) {
-        self.instructions += u64::from(plan.completed);
-        self.reads += u64::from(plan.reads);
-        self.writes += u64::from(plan.once - plan.reads);
+    pub(crate) fn add(&mut self, plan: &Plan, executions: u64) {
+        self.instructions += u64::from(plan.completed) * executions;
+        self.reads += u64::from(plan.reads) * executions;
+        self.writes += u64::from(plan.once - plan.reads) * executions;
     }
 }
 

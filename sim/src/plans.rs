@@ -86,15 +86,28 @@ impl Plans {
         &self.plans[index]
     }
 
+    /// All plans, by the number of the shape.
+    pub(crate) fn all(&self) -> &[Plan] {
+        &self.plans
+    }
+
+    /// The lines fetched from and the operands made once.
+    #[inline(always)]
+    pub(crate) fn parts(&self, plan: &Plan) -> (&[Run], &[Operand]) {
+        let (run, operand) = (plan.first_run as usize, plan.first_operand as usize);
+        let runs = &self.runs[run..][..usize::from(plan.runs)];
+        (runs, &self.operands[operand..][..usize::from(plan.once)])
+    }
+
     /// The fetches and the operands made once.
     #[inline]
     pub(crate) fn code<'a>(&'a self, plan: &Plan, block: &'a Block) -> Code<'a> {
-        let (run, operand) = (plan.first_run as usize, plan.first_operand as usize);
+        let (runs, operands) = self.parts(plan);
         Code {
             address: block.address,
             lengths: &block.lengths[..usize::from(plan.completed)],
-            runs: &self.runs[run..run + usize::from(plan.runs)],
-            operands: &self.operands[operand..operand + usize::from(plan.once)],
+            runs,
+            operands,
             reads: u32::from(plan.reads),
         }
     }
@@ -146,7 +159,7 @@ impl Plans {
             let end = line_of(address.wrapping_add(u64::from(length).max(1) - 1));
             match self.runs[start..].last_mut() {
                 Some(run) if line == Some(end) && line_of(address) == end => run.more += 1,
-                _ => self.runs.push(Run { first: i as u16, more: 0, offset, length }),
+                _ => self.runs.push(Run { va: address, length, first: i as u16, more: 0 }),
             }
             line = Some(end);
             offset += u32::from(length);
@@ -216,7 +229,8 @@ mod tests {
 
     #[test]
     fn an_instruction_that_crosses_a_line_begins_a_run_and_so_does_the_first_of_a_line() {
-        let run = |first, more, offset, length| Run { first, more, offset, length };
+        let run =
+            |first, more, offset: u64, length| Run { va: 0x1030 + offset, length, first, more };
         // Bytes 1030-1037, 1038-103b, 103c-1043 across, 1044-1047, 1048-106f, 1070-1077, 1078.
         assert_eq!(runs(64, 7), [run(0, 1, 0, 8), run(2, 4, 12, 8)]);
         assert_eq!(runs(64, 4), [run(0, 1, 0, 8), run(2, 1, 12, 8)]);

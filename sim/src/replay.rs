@@ -61,6 +61,8 @@ pub struct Replay<N> {
     who: Who<N>,
     rows: Rows,
     plans: Plans,
+    /// For each plan, who its executions near at hand are charged to.
+    charges: Vec<near::Charge>,
     tables: Definitions,
     state: MachineState,
     synthesise: bool,
@@ -91,6 +93,7 @@ impl<N: Namer> Replay<N> {
             addressing: Addressing::default(),
             who: Who::new(namer),
             rows: Rows::default(),
+            charges: Vec::new(),
             tables: Definitions::default(),
             state,
             synthesise: machine.event_delivery() == EventDelivery::Synthesised,
@@ -149,6 +152,7 @@ impl<N: Namer> Replay<N> {
         // Out of `self`, so that the parts of it can be changed meanwhile.
         let tables = std::mem::take(&mut self.tables);
         let plans = std::mem::replace(&mut self.plans, Plans::new(1));
+        self.charges.resize(plans.all().len(), near::Charge::NONE);
         self.run(batch, &tables, &plans);
         self.tables = tables;
         self.plans = plans;
@@ -179,10 +183,10 @@ impl<N: Namer> Replay<N> {
         plans: &Plans,
     ) {
         let only_counts = self.actors.is_none() && self.data.is_none() && self.baseline.is_some();
-        match self.hierarchy.near_ways().filter(|_| only_counts) {
-            Some((8, 8)) => self.executions_near::<8, 8>(executions, count, tables, plans),
-            Some((8, 12)) => self.executions_near::<8, 12>(executions, count, tables, plans),
-            _ => self.executions_in_full(executions, count, tables, plans),
+        if only_counts && self.hierarchy.has_near() {
+            self.executions_near(executions, count, tables, plans);
+        } else {
+            self.executions_in_full(executions, count, tables, plans);
         }
     }
 
@@ -241,7 +245,7 @@ impl<N: Namer> Replay<N> {
         if self.pending.is_some() {
             self.deliver(plan.privilege, row, tables);
         }
-        self.rows.executed[row].add(plan);
+        self.rows.executed[row].add(plan, 1);
         let deviations = &mut self.rows.deviations[row];
         let once = usize::from(plan.once);
         self.hierarchy.execute(
@@ -405,7 +409,8 @@ impl<N: Namer> Replay<N> {
     ///
     /// # Errors
     /// Fails if a law is broken, or if nothing of the range was in the stream.
-    pub fn finish(self) -> Result<(Profile, N), Error> {
+    pub fn finish(mut self) -> Result<(Profile, N), Error> {
+        self.settle_charges();
         let Range { start, end } = self.extent.range;
         let nothing = |why: &str| Error::Range {
             from: start,
@@ -439,6 +444,7 @@ impl<N: Namer> Replay<N> {
 }
 
 /// What is left of a batch.
+#[derive(Clone)]
 struct Executions<'b> {
     shapes: std::slice::Iter<'b, strata_workloads::trace::ShapeId>,
     addresses: &'b [u64],
@@ -448,12 +454,25 @@ struct Executions<'b> {
 impl<'b> Executions<'b> {
     #[inline(always)]
     fn next<'p>(&mut self, plans: &'p Plans) -> Option<(&'p Plan, &'b [u64], u64)> {
-        let plan = plans.of(self.shapes.next()?.index());
+        let plan = plans.of(self.next_shape()?);
+        let (own, iterations) = self.take(plan);
+        Some((plan, own, iterations))
+    }
+
+    /// The shape of the next execution; what comes with it is then to be taken.
+    #[inline(always)]
+    fn next_shape(&mut self) -> Option<usize> {
+        Some(self.shapes.next()?.index())
+    }
+
+    /// Addresses and iterations of an execution.
+    #[inline(always)]
+    fn take(&mut self, plan: &Plan) -> (&'b [u64], u64) {
         let (own, rest) = self.addresses.split_at(plan.addresses());
         self.addresses = rest;
         let iterations =
             if plan.repeats { self.iterations.next().copied().unwrap_or(0) } else { 0 };
-        Some((plan, own, iterations))
+        (own, iterations)
     }
 }
 

@@ -88,6 +88,13 @@ impl<N: Namer> Who<N> {
         }
     }
 
+    /// The present circumstances, by privilege level: while they are the same, a block is charged to
+    /// the same row.
+    #[inline]
+    pub(crate) fn present(&self) -> [u32; 4] {
+        self.present
+    }
+
     /// Every function seen, by row.
     pub(crate) fn functions(&self) -> &[Function] {
         self.functions.all()

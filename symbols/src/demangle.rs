@@ -12,7 +12,8 @@ const LONGEST: usize = 4096;
 /// (`@plt`, `@@VERSION`) is kept. Costs a parse of the name: call it once per function that is
 /// shown, not per look-up.
 pub fn demangle(name: &str) -> Cow<'_, str> {
-    if name.len() > LONGEST {
+    // No mangled name begins otherwise, and most names are plain ones.
+    if name.len() > LONGEST || !name.starts_with(['_', 'R', 'Z']) {
         return Cow::Borrowed(name);
     }
     let (mangled, suffix) = match name.find('@') {

@@ -27,13 +27,20 @@ impl CodeLine {
         let Some(source) = usize::try_from(skip).ok().and_then(|skip| bytes.get(skip..)) else {
             return 0;
         };
-        let mut changed = 0;
-        for (place, &byte) in (at..LINE_BYTES).zip(source) {
-            let bit = 1 << place;
-            let held = &mut self.bytes[place as usize];
-            changed += u64::from(self.mask & bit != 0 && *held != byte);
-            *held = byte;
-            self.mask |= bit;
+        let at = at as usize;
+        let Some(held) = self.bytes.get_mut(at..) else { return 0 };
+        let count = held.len().min(source.len());
+        let (held, source) = (&mut held[..count], &source[..count]);
+        let known = self.mask >> at;
+        let changed = if known == 0 {
+            0
+        } else {
+            let pairs = held.iter().zip(source).enumerate();
+            pairs.filter(|&(i, (held, byte))| known >> i & 1 != 0 && held != byte).count() as u64
+        };
+        held.copy_from_slice(source);
+        if count > 0 {
+            self.mask |= u64::MAX >> (LINE_BYTES as usize - count) << at;
         }
         changed
     }

@@ -1,6 +1,7 @@
 //! One cache without its data, of any geometry, policy and kind of address.
 
-use super::recency_sets::{RecencySets, UsualSets};
+use super::first_sets::FirstSets;
+use super::recency_sets::RecencySets;
 use super::way_sets::WaySets;
 use crate::machine::{AddressKind, CacheSpec, Replacement, WayMask};
 
@@ -52,6 +53,7 @@ pub(super) mod place {
     pub(in crate::caches) type Place = u64;
     pub(in crate::caches) const DIRTY: Place = 1;
     pub(in crate::caches) const PREFETCHED: Place = 2;
+    pub(in crate::caches) const FLAGS: Place = DIRTY | PREFETCHED;
     /// Its line number is larger than any: lines have at least eight bytes.
     pub(in crate::caches) const EMPTY: Place = Place::MAX;
 
@@ -102,11 +104,25 @@ pub(super) mod place {
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     line_shift: u32,
-    /// The storage of most caches. Where there are `ways` instead, this is a single place that
-    /// stays empty: look-ups pass it in vain, which costs those caches little, and spares the others
-    /// from asking, before the look at what was used last, which kind they are.
-    recency: RecencySets,
-    ways: Option<Box<WaySets>>,
+    storage: Storage,
+}
+
+#[derive(Debug, Clone)]
+enum Storage {
+    First(Box<FirstSets>),
+    Recency(RecencySets),
+    Ways(Box<WaySets>),
+}
+
+/// Does the same to the storage, whichever it is.
+macro_rules! storage {
+    ($cache:expr, $sets:ident => $physical:expr, $ways:ident => $other:expr) => {
+        match $cache {
+            Storage::First($sets) => $physical,
+            Storage::Recency($sets) => $physical,
+            Storage::Ways($ways) => $other,
+        }
+    };
 }
 
 impl Cache {
@@ -115,25 +131,41 @@ impl Cache {
     ///
     /// Takes 8 bytes for each line if it is LRU, physical and not partitioned, else up to 24.
     pub(crate) fn new(spec: &CacheSpec, seed: u64, tracks_virtual: bool) -> Self {
+        if Self::keeps_order_only(spec, tracks_virtual) {
+            let storage = Storage::Recency(RecencySets::new(spec.geometry()));
+            return Self { line_shift: spec.geometry().line_shift(), storage };
+        }
         let is_virtual = [spec.index(), spec.tag()].contains(&AddressKind::Virtual);
-        let keeps_virtual = is_virtual || tracks_virtual;
-        let is_lru = spec.replacement() == Replacement::Lru;
-        if !is_lru || keeps_virtual || !spec.partition().is_empty() {
-            return Self::with_ways(spec, seed, keeps_virtual);
+        Self::with_ways(spec, seed, is_virtual || tracks_virtual)
+    }
+
+    /// The same for a first level, where hits may be known beforehand.
+    pub(crate) fn first_level(spec: &CacheSpec, seed: u64, tracks_virtual: bool) -> Self {
+        let known = Self::keeps_order_only(spec, tracks_virtual)
+            .then(|| FirstSets::new(spec.geometry()))
+            .flatten();
+        match known {
+            Some(sets) => {
+                Self { line_shift: spec.geometry().line_shift(), storage: Storage::First(sets) }
+            }
+            None => Self::new(spec, seed, tracks_virtual),
         }
-        Self {
-            line_shift: spec.geometry().line_shift(),
-            recency: RecencySets::new(spec.geometry()),
-            ways: None,
-        }
+    }
+
+    /// LRU, physical and not partitioned.
+    fn keeps_order_only(spec: &CacheSpec, tracks_virtual: bool) -> bool {
+        let is_virtual = [spec.index(), spec.tag()].contains(&AddressKind::Virtual);
+        spec.replacement() == Replacement::Lru
+            && !is_virtual
+            && !tracks_virtual
+            && spec.partition().is_empty()
     }
 
     /// The same with places that lines do not leave, whatever the policy.
     pub(super) fn with_ways(spec: &CacheSpec, seed: u64, keeps_virtual: bool) -> Self {
         Self {
             line_shift: spec.geometry().line_shift(),
-            recency: RecencySets::none(),
-            ways: Some(Box::new(WaySets::new(spec, seed, keeps_virtual))),
+            storage: Storage::Ways(Box::new(WaySets::new(spec, seed, keeps_virtual))),
         }
     }
 
@@ -146,33 +178,27 @@ impl Cache {
     /// The set that `line` belongs to.
     #[cfg(test)]
     pub(crate) fn set_of(&self, line: Line) -> usize {
-        match &self.ways {
-            None => self.recency.set_of(line.physical),
-            Some(ways) => ways.set_of(line),
-        }
+        storage!(&self.storage, sets => sets.set_of(line.physical), ways => ways.set_of(line))
     }
 
-    /// The places of an LRU cache of 64 sets of `N` ways and lines of 64 bytes; `None` of any other.
+    /// The storage of a first level whose hits may be known beforehand; `None` of any other.
     #[inline]
-    pub(crate) fn usual_sets<const N: usize>(&mut self) -> Option<&mut UsualSets<N>> {
-        if self.line_shift != 6 || self.ways.is_some() {
-            return None;
+    pub(crate) fn first_sets(&mut self) -> Option<&mut FirstSets> {
+        match &mut self.storage {
+            Storage::First(sets) => Some(sets),
+            Storage::Recency(_) | Storage::Ways(_) => None,
         }
-        self.recency.sets_of_64()
     }
 
     /// Looks `line` up. A hit counts as use, makes the line dirty on a `write` and unmarks it as
     /// prefetched; returns what the line was before. A miss changes nothing.
     #[inline(always)]
     pub(crate) fn touch(&mut self, line: Line, write: bool) -> Option<Touched> {
-        let hit = self.recency.touch_front(line.physical, write);
-        if hit.is_some() {
-            return hit;
-        }
-        match &mut self.ways {
-            None => self.recency.touch_behind_front(line.physical, write),
-            Some(ways) => ways.touch(line, write),
-        }
+        storage!(
+            &mut self.storage,
+            sets => sets.touch(line.physical, write),
+            ways => ways.touch(line, write)
+        )
     }
 
     /// Puts in a line that is not there, into one of the `ways` (any if `None`). Returns what had
@@ -184,70 +210,70 @@ impl Cache {
         state: Fill,
         candidates: Option<WayMask>,
     ) -> Option<Victim> {
-        match &mut self.ways {
-            None => {
+        storage!(
+            &mut self.storage,
+            sets => {
                 debug_assert!(candidates.is_none(), "this cache is not partitioned");
-                self.recency.fill(line.physical, state)
-            }
-            Some(ways) => ways.fill(line, state, candidates),
-        }
+                sets.fill(line.physical, state)
+            },
+            ways => ways.fill(line, state, candidates)
+        )
     }
 
     /// Whether a look-up of `line` would hit.
     pub(crate) fn contains(&self, line: Line) -> bool {
-        match &self.ways {
-            None => self.recency.contains(line.physical).is_some(),
-            Some(ways) => ways.contains(line),
-        }
+        storage!(
+            &self.storage,
+            sets => sets.contains(line.physical).is_some(),
+            ways => ways.contains(line)
+        )
     }
 
     /// Marks `line`, if it is here, as prefetched and not yet used.
     pub(crate) fn mark_prefetched(&mut self, line: Line) {
-        match &mut self.ways {
-            None => self.recency.mark_prefetched(line.physical),
-            Some(ways) => ways.mark_prefetched(line),
-        }
+        storage!(
+            &mut self.storage,
+            sets => sets.mark_prefetched(line.physical),
+            ways => ways.mark_prefetched(line)
+        );
     }
 
     /// Takes out just the line that a look-up of `line` would hit.
     pub(crate) fn remove(&mut self, line: Line) -> Option<Removed> {
-        match &mut self.ways {
-            None => self.recency.remove(line.physical),
-            Some(ways) => ways.remove(line),
-        }
+        storage!(&mut self.storage, sets => sets.remove(line.physical), ways => ways.remove(line))
     }
 
     /// Takes out every copy of a physical line, whatever its virtual number: by set, then by way.
     pub(crate) fn remove_physical(&mut self, physical: u64, mut each: impl FnMut(Removed)) {
-        match &mut self.ways {
-            None => self.recency.remove(physical).into_iter().for_each(each),
-            Some(ways) => ways.remove_physical(physical, &mut each),
-        }
+        storage!(
+            &mut self.storage,
+            sets => sets.remove(physical).into_iter().for_each(each),
+            ways => ways.remove_physical(physical, &mut each)
+        );
     }
 
     /// Takes the dirty mark off every copy of a physical line. Says whether one had it.
     pub(crate) fn clean(&mut self, physical: u64) -> bool {
-        match &mut self.ways {
-            None => self.recency.clean(physical),
-            Some(ways) => ways.clean(physical),
-        }
+        storage!(&mut self.storage, sets => sets.clean(physical), ways => ways.clean(physical))
     }
 
     /// Whether a copy of a physical line is here and, if so, whether one is dirty.
     pub(crate) fn contains_physical(&self, physical: u64) -> Option<bool> {
-        match &self.ways {
-            None => self.recency.contains(physical),
-            Some(ways) => ways.contains_physical(physical),
-        }
+        storage!(
+            &self.storage,
+            sets => sets.contains(physical),
+            ways => ways.contains_physical(physical)
+        )
     }
 
     /// Takes out all copies of the physical lines from `first` to `last`, both included, in
     /// ascending order. Costs at most a walk over the cache.
     pub(crate) fn remove_range(&mut self, first: u64, last: u64, mut each: impl FnMut(Removed)) {
-        match &mut self.ways {
-            None => self.recency.remove_range(first, last, &mut each),
-            Some(ways) => ways.remove_range(first, last, &mut each),
-        }
+        storage!(
+            &mut self.storage,
+            sets => sets.remove_range(first, last, &mut each),
+            ways => ways.remove_range(first, last, &mut each)
+        );
     }
 
     /// Takes out everything, in ascending order of physical line numbers.
@@ -257,19 +283,20 @@ impl Cache {
 
     /// Lines held that were written to since they came. Costs a walk over the cache.
     pub(crate) fn dirty_lines(&self) -> u64 {
-        let dirty = |place: &&u64| **place != place::EMPTY && place::is_dirty(**place);
-        self.places().iter().filter(dirty).count() as u64
+        match &self.storage {
+            Storage::First(sets) => sets.dirty_lines(),
+            Storage::Recency(sets) => dirty_of(sets.places()),
+            Storage::Ways(ways) => dirty_of(ways.places()),
+        }
     }
 
     /// Number of lines that it has room for.
     pub(crate) fn lines(&self) -> u64 {
-        self.places().len() as u64
+        storage!(&self.storage, sets => sets.room(), ways => ways.room()) as u64
     }
+}
 
-    fn places(&self) -> &[u64] {
-        match &self.ways {
-            None => self.recency.places(),
-            Some(ways) => ways.places(),
-        }
-    }
+fn dirty_of(places: &[u64]) -> u64 {
+    let dirty = |place: &&u64| **place != place::EMPTY && place::is_dirty(**place);
+    places.iter().filter(dirty).count() as u64
 }

@@ -15,11 +15,6 @@ use super::cache::place::{self, EMPTY, Place};
 use super::cache::{Fill, Removed, Touched, Victim};
 use crate::geometry::{CacheGeometry, SetIndex};
 
-/// All sets of a cache that has 64 of them.
-pub(crate) type UsualSets<const WAYS: usize> = [[Place; WAYS]; USUAL_SETS];
-
-const USUAL_SETS: usize = 64;
-
 #[derive(Debug, Clone)]
 pub(super) struct RecencySets {
     index: SetIndex,
@@ -38,27 +33,18 @@ impl RecencySets {
         }
     }
 
-    /// One place, and that empty.
-    pub(super) fn none() -> Self {
-        Self { index: SetIndex::new(1), ways: 1, places: vec![EMPTY] }
-    }
-
     pub(super) fn places(&self) -> &[Place] {
         &self.places
+    }
+
+    /// Number of lines that there is room for.
+    pub(super) fn room(&self) -> usize {
+        self.places.len()
     }
 
     #[cfg(test)]
     pub(super) fn set_of(&self, physical: u64) -> usize {
         self.index.of(physical)
-    }
-
-    /// All sets, if there are 64 of `N` ways.
-    #[inline]
-    pub(super) fn sets_of_64<const N: usize>(&mut self) -> Option<&mut UsualSets<N>> {
-        if self.ways != N {
-            return None;
-        }
-        self.places.as_chunks_mut().0.try_into().ok()
     }
 
     #[inline]
@@ -73,21 +59,8 @@ impl RecencySets {
         &mut self.places[start..start + self.ways]
     }
 
-    /// What [`RecencySets::touch_behind_front`] need not be asked for.
     #[inline(always)]
-    pub(super) fn touch_front(&mut self, physical: u64, write: bool) -> Option<Touched> {
-        let front = &mut self.set_mut(physical)[0];
-        let before = *front;
-        if place::physical(before) != physical {
-            return None;
-        }
-        *front = place::touched(before, write);
-        Some(place::before(before))
-    }
-
-    /// Of a line that is not the one used last in its set.
-    #[inline(always)]
-    pub(super) fn touch_behind_front(&mut self, physical: u64, write: bool) -> Option<Touched> {
+    pub(super) fn touch(&mut self, physical: u64, write: bool) -> Option<Touched> {
         let set = self.set_mut(physical);
         // The compiler unrolls the walk where it knows the number of ways.
         match set.len() {
@@ -172,49 +145,21 @@ impl RecencySets {
     }
 }
 
-/// Touches a line if it is in its set and not marked as prefetched; says whether. The order is that
-/// of [`RecencySets::touch_front`] and what comes behind it.
-#[inline(always)]
-pub(crate) fn touch_plain_line<const N: usize>(
-    sets: &mut UsualSets<N>,
-    physical: u64,
-    write: bool,
-) -> bool {
-    let wanted = place::of(physical, Fill::default());
-    let is_it = |here: Place| here & !place::DIRTY == wanted;
-    let set = &mut sets[physical as usize % USUAL_SETS];
-    if is_it(set[0]) {
-        set[0] |= Place::from(write);
-        return true;
-    }
-    let Some(at) = set.iter().position(|&here| is_it(here)) else { return false };
-    let found = set[at] | Place::from(write);
-    // Not a copy of a slice: a call costs more than these few steps.
-    for to in (1..=at).rev() {
-        set[to] = set[to - 1];
-    }
-    set[0] = found;
-    true
-}
-
-/// Moves each line one place back on the way, and back again if the way was in vain: most look-ups
-/// hit.
+/// Finds the line before anything is moved: most look-ups that come this far miss.
 #[inline(always)]
 fn bring_to_front(set: &mut [Place], physical: u64, write: bool) -> Option<Touched> {
-    let (front, rest) = set.split_first_mut()?;
-    let mut carried = *front;
-    for place in rest {
-        let here = std::mem::replace(place, carried);
-        if place::physical(here) == physical {
-            *front = place::touched(here, write);
-            return Some(place::before(here));
-        }
-        carried = here;
+    // The flags are the lowest bits of a place.
+    let wanted = place::of(physical, Fill::default());
+    let mut found = set.len();
+    for (way, &here) in set.iter().enumerate() {
+        found = if here ^ wanted <= place::FLAGS { way } else { found };
     }
-    let last = set.len() - 1;
-    set.copy_within(1.., 0);
-    set[last] = carried;
-    None
+    let here = *set.get(found)?;
+    for to in (1..=found).rev() {
+        set[to] = set[to - 1];
+    }
+    set[0] = place::touched(here, write);
+    Some(place::before(here))
 }
 
 /// Returns the last one, which falls out.

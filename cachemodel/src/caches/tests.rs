@@ -431,7 +431,7 @@ proptest! {
     }
 
     #[test]
-    fn both_storages_of_lru_do_the_same(
+    fn all_storages_of_lru_do_the_same(
         sets in proptest::sample::select(vec![1usize, 3, 8, 48]),
         ways in proptest::sample::select(vec![1usize, 2, 4, 5, 8, 12, 16]),
         operations in operations(),
@@ -447,6 +447,12 @@ proptest! {
             masks: None,
         };
         compare(&shape, &mut Cache::new(&shape.spec(), SEED, false), &operations, false);
+        // Times are put anew before they become too large, here soon.
+        for clock in [0, u32::MAX - 20] {
+            let mut first = Cache::first_level(&shape.spec(), SEED, false);
+            first.first_sets().expect("not too large").set_clock(clock);
+            compare(&shape, &mut first, &operations, false);
+        }
         let mut fixed = Cache::with_ways(&shape.spec(), SEED, false);
         compare(&shape, &mut fixed, &operations, false);
     }

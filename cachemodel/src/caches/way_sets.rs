@@ -59,6 +59,11 @@ impl WaySets {
         &self.places
     }
 
+    /// Number of lines that there is room for.
+    pub(super) fn room(&self) -> usize {
+        self.places.len()
+    }
+
     #[inline]
     pub(super) fn set_of(&self, line: Line) -> usize {
         self.index.of(if self.virtual_index { line.virtual_ } else { line.physical })

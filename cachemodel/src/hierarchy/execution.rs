@@ -4,21 +4,21 @@
 //! the lines that it is fetched from, and its operands but for their addresses. Most executions
 //! consist of plain references only, and these are counted together.
 
-use super::{Hierarchy, Look, Progress, RefKind};
+use super::{Hierarchy, Look, PlainHits, Progress, RefKind};
 use crate::outcome::Outcome;
 use crate::translator::Translator;
 
 /// An instruction, and those after it that lie in the line it ends in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
+    /// Virtual address of the instruction.
+    pub va: u64,
+    /// Its length in bytes.
+    pub length: u8,
     /// Index of the instruction in its block (0-based).
     pub first: u16,
     /// How many follow in the same line.
     pub more: u16,
-    /// Where the instruction begins, in bytes from the block's start.
-    pub offset: u32,
-    /// Its length in bytes.
-    pub length: u8,
 }
 
 /// An operand in memory.
@@ -62,31 +62,26 @@ impl Hierarchy {
         translator: &mut T,
         unusual: &mut impl FnMut(RefKind, u64, &Outcome),
     ) {
-        match self.usual {
-            Some((8, 8)) => self.execute_near::<8, 8, T>(code, addresses, translator, unusual),
-            Some((8, 12)) => self.execute_near::<8, 12, T>(code, addresses, translator, unusual),
-            _ => self.one_by_one(code, addresses, translator, unusual),
+        let Some(mut near) = self.near() else {
+            return self.one_by_one(code, addresses, translator, unusual);
+        };
+        let left = near.begin(code.runs, code.operands, addresses);
+        drop(near);
+        let reads = u64::from(code.reads);
+        self.count_near(code.lengths.len() as u64, reads, code.operands.len() as u64 - reads);
+        if let Some(progress) = left {
+            self.go_on(code, addresses, progress, translator, unusual);
         }
     }
 
-    fn execute_near<const I: usize, const D: usize, T: Translator>(
-        &mut self,
-        code: Code<'_>,
-        addresses: &[u64],
-        translator: &mut T,
-        unusual: &mut impl FnMut(RefKind, u64, &Outcome),
-    ) {
-        let begun = self.near::<I, D>().map(|mut near| near.begin(&code, addresses));
-        match begun {
-            Some(progress) => {
-                self.go_on::<I, D, T>(code, addresses, progress, translator, unusual);
-            }
-            None => self.one_by_one(code, addresses, translator, unusual),
-        }
+    /// Counts as hits all references of executions that [`Near::begin`](super::Near::begin) began.
+    pub fn count_near(&mut self, fetches: u64, reads: u64, writes: u64) {
+        self.plain.add_all(PlainHits { fetches, reads, writes });
     }
 
-    /// The rest of an execution that [`Near::begin`](super::Near::begin) has begun.
-    pub fn go_on<const I: usize, const D: usize, T: Translator>(
+    /// The rest of an execution that [`Near::begin`](super::Near::begin) has begun, all of whose
+    /// references [`Hierarchy::count_near`] counts before or after.
+    pub fn go_on<T: Translator>(
         &mut self,
         code: Code<'_>,
         addresses: &[u64],
@@ -94,7 +89,7 @@ impl Hierarchy {
         translator: &mut T,
         unusual: &mut impl FnMut(RefKind, u64, &Outcome),
     ) {
-        while !progress.is_all_of(&code) {
+        loop {
             let run = code.runs.get(progress.runs);
             let operand = code.operands.get(progress.operands);
             let comes_first =
@@ -112,7 +107,10 @@ impl Hierarchy {
                 }
                 (None, None) => return,
             }
-            if let Some(mut near) = self.near::<I, D>() {
+            if progress.runs == code.runs.len() && progress.operands == code.operands.len() {
+                return;
+            }
+            if let Some(mut near) = self.near() {
                 near.go_on(&code, addresses, &mut progress);
             }
         }
@@ -128,11 +126,8 @@ impl Hierarchy {
         unusual: &mut impl FnMut(RefKind, u64, &Outcome),
     ) {
         let outcome = self.full(kind, va, bytes, translator);
-        match kind {
-            RefKind::Fetch => self.plain.fetches -= 1,
-            RefKind::Read => self.plain.reads -= 1,
-            RefKind::Write | RefKind::ModifyWrite => self.plain.writes -= 1,
-        }
+        let counted = self.plain.of(kind);
+        *counted = counted.wrapping_sub(1);
         if outcome != Outcome::HIT {
             unusual(kind, va, &outcome);
         }
@@ -146,7 +141,7 @@ impl Hierarchy {
         translator: &mut T,
         unusual: &mut impl FnMut(RefKind, u64, &Outcome),
     ) {
-        let mut va = code.address.wrapping_add(u64::from(run.offset));
+        let mut va = run.va;
         let from = usize::from(run.first);
         let lengths = &code.lengths[from..=from + usize::from(run.more)];
         for (index, &length) in lengths.iter().enumerate() {

@@ -1,10 +1,10 @@
 //! A reference with all its look-ups.
 
-use super::{Hierarchy, RefKind, beyond_first};
+use super::{FetchedLine, Hierarchy, RefKind, beyond_first};
 use crate::caches::Actor;
 use crate::memory::{Levels, Place, Way};
 use crate::outcome::Outcome;
-use crate::page::Mapping;
+use crate::page::{Mapping, PhysAddr};
 use crate::semantics::Semantics;
 use crate::span::{PAGE_BYTES, Span};
 use crate::translation::{FlushCause, Known, PageLookup, TlbMissClass};
@@ -107,7 +107,16 @@ impl Hierarchy {
         let counted = if kind == RefKind::Fetch { self.fetch_mask } else { self.data_mask };
         let beyond = beyond_first(bytes, counted);
         let mask = self.line_mask(kind);
-        if va & mask != va.wrapping_add(beyond) & mask {
+        let last_line = va.wrapping_add(beyond) & mask;
+        if va & mask != last_line {
+            let are_neighbours = last_line.wrapping_sub(va & mask) == !mask + 1;
+            if self.is_near
+                && are_neighbours
+                && (va ^ last_line) >> 12 == 0
+                && let Some(known) = self.unit.known(kind.side(), va)
+            {
+                return self.two_lines(kind, [va, last_line], known);
+            }
             return self.several_lines(kind, va, beyond + 1, translator);
         }
         self.now += 1;
@@ -124,6 +133,32 @@ impl Hierarchy {
         self.count_reference(kind);
         self.tlb_counts(kind).all.add(false);
         self.access_line(kind, Place { physical: known.physical, va }, &mut outcome);
+        self.know_line(kind, va, known);
+        self.memory.finish();
+        outcome
+    }
+
+    /// A reference to two lines of a known page, at these addresses.
+    fn two_lines(&mut self, kind: RefKind, lines: [u64; 2], known: Known) -> Outcome {
+        let mut outcome = Outcome { tlb_accesses: 1, ..Outcome::NONE };
+        self.now += 1;
+        self.unit.front(kind.side(), lines[0], self.now);
+        self.count_reference(kind);
+        self.tlb_counts(kind).all.add(false);
+        let mut whole = Way::default();
+        for va in lines {
+            let physical = PhysAddr(known.physical.0 + (va - lines[0]));
+            let way = self.memory.access(kind, Place { physical, va });
+            self.know_line(kind, va, Known { physical, ..known });
+            if self.semantics.counts_references() {
+                whole |= way;
+            } else {
+                self.count_way(kind, way, &mut outcome);
+            }
+        }
+        if self.semantics.counts_references() {
+            self.count_way(kind, whole, &mut outcome);
+        }
         self.memory.finish();
         outcome
     }
@@ -141,9 +176,26 @@ impl Hierarchy {
         } else {
             let place = Place { physical: mapping.physical(va), va };
             self.access_line(kind, place, &mut outcome);
+            if let Some(known) = self.unit.known(kind.side(), va) {
+                self.know_line(kind, va, known);
+            }
         }
         self.memory.finish();
         outcome
+    }
+
+    /// The line just accessed in the first level hits from now on without a look-up.
+    fn know_line(&mut self, kind: RefKind, va: u64, known: Known) {
+        if self.is_near
+            && let Ok(entry) = u16::try_from(known.place)
+            && let Some(first) = self.memory.first_sets_for(kind)
+            && first.know_latest(va, entry)
+            && kind == RefKind::Fetch
+            && self.memory.is_finished()
+        {
+            let mask = self.fetch_line_mask;
+            self.fetched = FetchedLine { line: va & mask, reach: !mask + 1 };
+        }
     }
 
     fn access_line(&mut self, kind: RefKind, place: Place, outcome: &mut Outcome) {
@@ -214,8 +266,17 @@ impl Hierarchy {
         outcome: &mut Outcome,
     ) {
         self.now += 1;
+        if self.unit.front(kind.side(), va, self.now).is_some() {
+            return;
+        }
         let found = self.unit.look_up(kind.side(), va, mapping, self.now);
-        let PageLookup { missed, stlb_missed, stale } = found;
+        let PageLookup { missed, stlb_missed, stale, replaced } = found;
+        if let Some(entry) = replaced
+            && let Some(first) = self.memory.first_sets_for(kind)
+            && let Ok(entry) = u16::try_from(entry)
+        {
+            first.forget_entry(entry);
+        }
         pages.missed |= missed;
         pages.stale |= stale && !missed;
         pages.stale_in_stlb |= stale && missed;
@@ -270,6 +331,9 @@ impl Hierarchy {
         let mut whole = Way::default();
         for place in places() {
             let way = self.memory.access(kind, place);
+            if let Some(known) = self.unit.known(kind.side(), place.va) {
+                self.know_line(kind, place.va, known);
+            }
             if self.semantics.counts_references() {
                 whole |= way;
             } else {

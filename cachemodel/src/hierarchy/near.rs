@@ -1,44 +1,33 @@
-//! Hits in known pages, in the first level, of the usual machine.
+//! Hits of known lines in the first level.
 //!
-//! Most machines have first-level caches of 64 sets and 64-byte lines, with LRU replacement, and
-//! nine of ten references hit there in a page looked up not long ago. [`Near`] holds no more than
-//! what such a reference needs, so that a processor can keep it at hand; whatever else comes up is
-//! left to the full way, which alone would give the same counts.
+//! Nine of ten references are to a line that is known by its virtual address to be in the first
+//! level, and its page in the TLB. [`Near`] holds no more than what such a reference needs, so that
+//! a processor can keep it at hand; whatever else comes up is left to the full way, which alone
+//! would give the same counts.
 
-use super::{Code, Hierarchy, Operand, PlainHits, RefKind, Run};
-use crate::caches::{UsualSets, touch_plain_line};
-use crate::translation::Pages;
+use super::{Code, FetchedLine, Hierarchy, Operand, RefKind, Run};
+use crate::caches::FirstSets;
 
-/// What a reference near at hand touches: both first-level caches, of `I` and `D` ways, the pages
-/// known of both TLBs, and the line fetched last.
+/// What a reference near at hand touches: both first-level caches, the times of last use of both
+/// TLBs' entries, and the line fetched last.
 #[derive(Debug)]
-pub struct Near<'h, const I: usize, const D: usize> {
-    l1i: &'h mut UsualSets<I>,
-    l1d: &'h mut UsualSets<D>,
-    fetched_pages: Pages<'h>,
-    data_pages: Pages<'h>,
-    last_fetch_line: u64,
-    now: u64,
-    plain: PlainHits,
+pub struct Near<'h> {
+    l1i: &'h mut FirstSets,
+    l1d: &'h mut FirstSets,
+    itlb: &'h mut [u64],
+    dtlb: &'h mut [u64],
+    fetched: &'h mut FetchedLine,
+    /// For TLBs; the lower half is the time for caches.
+    now: &'h mut u64,
     /// Most lines of a reference that is one access.
     most_lines: u64,
-    /// Where line, time and counts are put back: they are taken out so that a processor can keep
-    /// them in registers.
-    home: Home<'h>,
 }
 
-#[derive(Debug)]
-struct Home<'h> {
-    last_fetch_line: &'h mut u64,
-    now: &'h mut u64,
-    plain: &'h mut PlainHits,
-}
-
-impl<const I: usize, const D: usize> Drop for Near<'_, I, D> {
+impl Drop for Near<'_> {
+    #[inline]
     fn drop(&mut self) {
-        *self.home.last_fetch_line = self.last_fetch_line;
-        *self.home.now = self.now;
-        *self.home.plain = self.plain;
+        self.l1i.set_clock(*self.now as u32);
+        self.l1d.set_clock(*self.now as u32);
     }
 }
 
@@ -51,107 +40,131 @@ pub struct Progress {
     pub(super) operands: usize,
 }
 
-impl Progress {
-    /// Whether nothing of `code` is left.
-    #[inline(always)]
-    #[must_use]
-    pub fn is_all_of(self, code: &Code<'_>) -> bool {
-        self.runs == code.runs.len() && self.operands == code.operands.len()
-    }
-}
-
-const LINE_SHIFT: u32 = 6;
-const LINE_MASK: u64 = !((1 << LINE_SHIFT) - 1);
+const LINE_BYTES: u64 = 64;
+const LINE_MASK: u64 = !(LINE_BYTES - 1);
 
 impl Hierarchy {
-    /// Ways of the first-level caches for which [`Hierarchy::near`] gives something; `None` where
-    /// every reference has to go the full way.
+    /// Whether [`Hierarchy::near`] gives something; else every reference has to go the full way.
     #[must_use]
-    pub fn near_ways(&self) -> Option<(usize, usize)> {
-        self.usual
+    pub fn has_near(&self) -> bool {
+        self.is_near
     }
 
-    /// What most references need of the machine; `None` where its first-level caches do not have
-    /// `I` and `D` ways, or are not usual.
+    /// What most references need of the machine; `None` where more has to be told of them. Good for
+    /// 2^30 references.
     #[inline]
-    pub fn near<const I: usize, const D: usize>(&mut self) -> Option<Near<'_, I, D>> {
-        if self.usual != Some((I, D)) {
+    pub fn near(&mut self) -> Option<Near<'_>> {
+        if !self.is_near {
             return None;
         }
-        let [fetched_pages, data_pages] = self.unit.known_pages();
-        let (l1i, l1d) = self.memory.usual_first()?;
+        let [l1i, l1d] = self.memory.first_sets()?;
+        self.now = common_time(l1i, l1d, self.now);
+        let [itlb, dtlb] = self.unit.times_of_use();
         Some(Near {
             l1i,
             l1d,
-            fetched_pages,
-            data_pages,
-            last_fetch_line: self.last_fetch_line,
-            now: self.now,
-            plain: self.plain,
-            most_lines: if self.semantics.counts_references() { 2 } else { 1 },
-            home: Home {
-                last_fetch_line: &mut self.last_fetch_line,
-                now: &mut self.now,
-                plain: &mut self.plain,
-            },
+            itlb,
+            dtlb,
+            fetched: &mut self.fetched,
+            now: &mut self.now,
+            most_lines: self.most_lines,
         })
     }
 }
 
-impl<const I: usize, const D: usize> Near<'_, I, D> {
-    /// How many lines a fetch of `1 + beyond` bytes hits in known pages, one or two; it has then
-    /// been made. 0 if it is to be made the full way.
+/// A time from `now` on, whose lower half is not before any use of both caches and far from the
+/// largest.
+#[inline]
+fn common_time(l1i: &mut FirstSets, l1d: &mut FirstSets, mut now: u64) -> u64 {
+    let latest = |l1i: &FirstSets, l1d: &FirstSets| l1i.clock().max(l1d.clock());
+    if (now as u32).max(latest(l1i, l1d)) > u32::MAX / 2 {
+        l1i.renumber();
+        l1d.renumber();
+        now = ((now >> 32) + 1) << 32;
+    }
+    now + u64::from(latest(l1i, l1d).saturating_sub(now as u32))
+}
+
+impl Near<'_> {
+    /// How many lines a fetch of `1 + beyond` bytes hits, one or two, if all of them are known; it
+    /// has then been made. 0 if it is to be made the full way.
     #[inline(always)]
     pub(super) fn fetch(&mut self, va: u64, beyond: u64) -> u64 {
-        let offset = va.wrapping_sub(self.last_fetch_line);
-        // Both the first byte and the last are in the line fetched last. Nothing but a fetch
-        // touches cache and TLB in between.
-        if offset | offset.wrapping_add(beyond) < 1 << LINE_SHIFT {
+        // Nothing but a fetch touches cache and TLB in between.
+        if self.fetched.has(va, beyond) {
             return 1;
         }
-        let Some(physical) = self.fetched_pages.physical(va, &mut self.now) else { return 0 };
-        let lines = touch(self.l1i, physical, va, beyond, false);
+        *self.now += 1;
+        let now = *self.now;
+        if let Some(hit) = self.l1i.use_known(va, beyond, false, now as u32) {
+            note_use(self.itlb, hit.entry, now);
+            *self.fetched = FetchedLine { line: hit.line, reach: LINE_BYTES };
+            return 1;
+        }
+        if !crosses(va, beyond) {
+            return 0;
+        }
+        let lines = use_two_lines(self.l1i, self.itlb, va, beyond, false, now);
+        *self.now += lines;
         if lines > 0 {
-            self.last_fetch_line = va.wrapping_add(beyond) & LINE_MASK;
+            let line = va.wrapping_add(beyond) & LINE_MASK;
+            *self.fetched = FetchedLine { line, reach: LINE_BYTES };
         }
         lines
     }
 
-    /// Begins an execution of `code` at `addresses` and makes of it what is near at hand, in an
-    /// order that makes no difference. The rest is for [`Hierarchy::go_on`].
+    /// Begins an execution of code that consists of `runs` and `operands` at `addresses`, and makes
+    /// of it what is near at hand, in an order that makes no difference. Tells how far it has come
+    /// if something is left for [`Hierarchy::go_on`], the first of which is not near at hand.
+    /// [`Hierarchy::count_near`] is to be told of all of it.
     #[inline(always)]
-    pub fn begin(&mut self, code: &Code<'_>, addresses: &[u64]) -> Progress {
-        let reads = u64::from(code.reads);
-        self.plain.fetches += code.lengths.len() as u64;
-        self.plain.reads += reads;
-        self.plain.writes += code.operands.len() as u64 - reads;
-        for run in code.runs {
-            if !self.makes_run(code, run) {
-                let mut progress = Progress::default();
-                self.go_on(code, addresses, &mut progress);
-                return progress;
+    pub fn begin(
+        &mut self,
+        runs: &[Run],
+        operands: &[Operand],
+        addresses: &[u64],
+    ) -> Option<Progress> {
+        for (made, run) in runs.iter().enumerate() {
+            if !self.makes_run(run) {
+                return Some(self.before(made, run, operands, addresses));
             }
         }
-        let runs = code.runs.len();
-        for (operands, (operand, &va)) in code.operands.iter().zip(addresses).enumerate() {
+        for (made, (operand, &va)) in operands.iter().zip(addresses).enumerate() {
             if !self.makes_operand(operand, va) {
-                return Progress { runs, operands };
+                return Some(Progress { runs: runs.len(), operands: made });
             }
         }
-        Progress { runs, operands: code.operands.len() }
+        None
+    }
+
+    /// The operands before a run that is not near at hand.
+    #[inline(never)]
+    fn before(
+        &mut self,
+        runs: usize,
+        run: &Run,
+        operands: &[Operand],
+        addresses: &[u64],
+    ) -> Progress {
+        let mut made = 0;
+        while let (Some(operand), Some(&va)) = (operands.get(made), addresses.get(made))
+            && operand.instruction < run.first
+            && self.makes_operand(operand, va)
+        {
+            made += 1;
+        }
+        Progress { runs, operands: made }
     }
 
     #[inline(always)]
-    fn makes_run(&mut self, code: &Code<'_>, run: &Run) -> bool {
-        let va = code.address.wrapping_add(u64::from(run.offset));
-        let lines = self.fetch(va, u64::from(run.length.saturating_sub(1)));
-        lines > 0 && lines <= self.most_lines
+    fn makes_run(&mut self, run: &Run) -> bool {
+        let lines = self.fetch(run.va, u64::from(run.length).wrapping_sub(1));
+        lines == 1 || lines == self.most_lines
     }
 
     #[inline(always)]
     fn makes_operand(&mut self, operand: &Operand, va: u64) -> bool {
-        let lines = self.operand(operand.kind, va, u64::from(operand.bytes.saturating_sub(1)));
-        lines > 0 && lines <= self.most_lines
+        self.access(operand.kind, va, operand.bytes)
     }
 
     /// Fetches and operands share nothing but what misses reach, so that fetches near at hand may
@@ -160,7 +173,7 @@ impl<const I: usize, const D: usize> Near<'_, I, D> {
     pub(super) fn go_on(&mut self, code: &Code<'_>, addresses: &[u64], progress: &mut Progress) {
         let mut until = u16::MAX;
         for run in &code.runs[progress.runs..] {
-            if !self.makes_run(code, run) {
+            if !self.makes_run(run) {
                 until = run.first;
                 break;
             }
@@ -174,47 +187,70 @@ impl<const I: usize, const D: usize> Near<'_, I, D> {
         }
     }
 
-    /// Makes one load or store of `bytes` bytes and counts it; false, with nothing made that would
-    /// make a difference, if it is not near at hand.
+    /// Makes one load or store of `bytes` bytes, which [`Hierarchy::count_near`] is to be told of;
+    /// false, with nothing made that would make a difference, if it is not near at hand.
     #[inline(always)]
     pub fn access(&mut self, kind: RefKind, va: u64, bytes: u16) -> bool {
-        let lines = self.operand(kind, va, u64::from(bytes.saturating_sub(1)));
-        let made = lines > 0 && lines <= self.most_lines;
-        if made {
-            self.plain.add(kind, 1);
-        }
-        made
+        let lines = self.operand(kind, va, u64::from(bytes).wrapping_sub(1));
+        lines == 1 || lines == self.most_lines
     }
 
     /// As [`Near::fetch`], of a load or store.
     #[inline(always)]
     pub(super) fn operand(&mut self, kind: RefKind, va: u64, beyond: u64) -> u64 {
-        let Some(physical) = self.data_pages.physical(va, &mut self.now) else { return 0 };
-        touch(self.l1d, physical, va, beyond, kind.writes())
+        *self.now += 1;
+        let now = *self.now;
+        if let Some(hit) = self.l1d.use_known(va, beyond, kind.writes(), now as u32) {
+            note_use(self.dtlb, hit.entry, now);
+            return 1;
+        }
+        if !crosses(va, beyond) {
+            return 0;
+        }
+        let lines = use_two_lines(self.l1d, self.dtlb, va, beyond, kind.writes(), now);
+        *self.now += lines;
+        lines
     }
 }
 
-/// Touches the lines of a reference that are in their sets and were not brought by a prefetcher;
-/// returns how many they are, or 0 if one is not there or they are not of one page.
-#[inline(always)]
-fn touch<const N: usize>(
-    sets: &mut UsualSets<N>,
-    physical: u64,
+/// Makes a reference to two known lines of one page, with times from `now` on; returns how many
+/// lines it hit: both or, with nothing made that makes a difference, none.
+///
+/// A function of its own with no part in what the caller keeps in registers.
+#[inline(never)]
+fn use_two_lines(
+    sets: &mut FirstSets,
+    tlb: &mut [u64],
     va: u64,
     beyond: u64,
-    written: bool,
+    write: bool,
+    now: u64,
 ) -> u64 {
-    let crossed = (va ^ va.wrapping_add(beyond)) & LINE_MASK;
-    if !touch_plain_line(sets, physical >> LINE_SHIFT, written) {
-        return 0;
+    let Some(second) = second_line(va, beyond) else { return 0 };
+    let Some(hit) = sets.use_known(va, 0, write, now as u32) else { return 0 };
+    let Some(_) = sets.use_known(second, 0, write, now as u32 + 1) else { return 0 };
+    note_use(tlb, hit.entry, now);
+    2
+}
+
+#[inline(always)]
+fn note_use(times: &mut [u64], entry: u16, now: u64) {
+    if let Some(time) = times.get_mut(usize::from(entry)) {
+        *time = now;
     }
-    if crossed == 0 {
-        return 1;
-    }
-    let two_lines = beyond <= 1 << LINE_SHIFT && crossed >> 12 == 0;
-    if two_lines && touch_plain_line(sets, (physical + beyond) >> LINE_SHIFT, written) {
-        2
-    } else {
-        0
-    }
+}
+
+/// Whether a reference is to more than one line.
+#[inline(always)]
+fn crosses(va: u64, beyond: u64) -> bool {
+    (va ^ va.wrapping_add(beyond)) >= LINE_BYTES
+}
+
+/// Where the second line begins of a reference to two lines of one page.
+#[inline(always)]
+fn second_line(va: u64, beyond: u64) -> Option<u64> {
+    let last = va.wrapping_add(beyond);
+    let (first_line, second) = (va & LINE_MASK, last & LINE_MASK);
+    let are_neighbours = second.wrapping_sub(first_line) == LINE_BYTES;
+    (are_neighbours && (va ^ last) >> 12 == 0).then_some(second)
 }

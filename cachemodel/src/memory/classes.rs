@@ -77,6 +77,7 @@ impl Memory {
     pub(crate) fn enable_classes(&mut self) {
         for node in &mut self.nodes {
             node.classifier = Some(CacheClassifier::new(node.cache.lines()));
+            node.is_plain = false;
         }
         self.classes = Some(Box::default());
         self.first_is_simple = false;
@@ -112,6 +113,7 @@ impl Memory {
 
     /// An access is complete and was counted as a miss at these levels: the class of the first line
     /// that missed is its class.
+    #[inline]
     pub(crate) fn settle_classes(&mut self, missed: Levels, fetch: bool) {
         let Some(classes) = &mut self.classes else { return };
         let Actor(number) = self.actor;

@@ -80,6 +80,9 @@ impl Memory {
     /// Looks a line up in cache `index` and, if it misses, in those below it.
     pub(super) fn down(&mut self, index: usize, place: Place, purpose: Purpose, way: &mut Way) {
         let node = &self.nodes[index];
+        if node.is_plain && purpose != Purpose::Prefetch {
+            return self.down_plainly(index, place, purpose, way);
+        }
         let (level, below) = (node.level, node.below);
         let store = matches!(purpose, Purpose::Demand { store: true });
         let (writes_on, allocates) = (store && node.write_through, !store || node.allocates);
@@ -109,6 +112,45 @@ impl Memory {
                     self.fill(index, place, state);
                 }
                 self.down_below(below, place, on, way);
+            }
+        }
+    }
+
+    /// The same as far as caches are plain.
+    fn down_plainly(
+        &mut self,
+        mut index: usize,
+        place: Place,
+        mut purpose: Purpose,
+        way: &mut Way,
+    ) {
+        loop {
+            let node = &mut self.nodes[index];
+            let (level, below) = (node.level, node.below);
+            let line = node.line_of(place);
+            let dirty = purpose == Purpose::Demand { store: true };
+            let hit = node.cache.touch(line, dirty).is_some();
+            way.asked.add(level);
+            if purpose == Purpose::Walk {
+                self.counts[level].walks.add(!hit);
+            } else {
+                purpose = Purpose::Demand { store: false };
+            }
+            if hit {
+                return;
+            }
+            way.missed.add(level);
+            let victim = node.cache.fill(line, Fill { dirty, prefetched: false }, None);
+            if let Some(victim) = victim
+                && victim.dirty
+            {
+                let place = node.place_of(victim.line);
+                self.write_on(level, below, place, true);
+            }
+            match below {
+                None => return,
+                Some(lower) if self.nodes[lower].is_plain => index = lower,
+                Some(lower) => return self.down(lower, place, purpose, way),
             }
         }
     }

@@ -43,11 +43,16 @@ impl Memory {
         }
     }
 
+    /// Whether nothing waits for the end of the reference.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.next_lines.is_empty() && self.strides.is_empty()
+    }
+
     /// The reference is complete: what prefetchers asked for is fetched, next lines in the order of
     /// the misses, then strides from level 1 on.
     #[inline]
     pub(crate) fn finish(&mut self) {
-        if !self.next_lines.is_empty() || !self.strides.is_empty() {
+        if !self.is_finished() {
             self.prefetch();
         }
     }

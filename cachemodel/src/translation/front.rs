@@ -55,12 +55,6 @@ impl Front {
         (slot.tag == vpn | self.epoch).then_some(known)
     }
 
-    /// The slots, with the epoch in which they hold.
-    #[inline(always)]
-    pub(super) fn slots(&self) -> (&[Slot; SLOTS], u64) {
-        (&self.slots, self.epoch)
-    }
-
     /// The look-up of a page ended at the entry at `place`, which is the one under whose key the
     /// stream's translation is kept.
     #[inline]
@@ -112,35 +106,5 @@ impl Front {
     pub(super) fn switch_off(&mut self) {
         self.is_on = false;
         self.forget();
-    }
-}
-
-/// The known pages of one TLB in which a hit does nothing but set the time of last use.
-#[derive(Debug)]
-pub(crate) struct Pages<'u> {
-    slots: &'u [Slot; SLOTS],
-    epoch: u64,
-    used: &'u mut [u64],
-}
-
-impl<'u> Pages<'u> {
-    pub(super) fn new(front: &'u Front, used: &'u mut [u64]) -> Self {
-        let (slots, epoch) = front.slots();
-        Self { slots, epoch, used }
-    }
-
-    /// Where an address is, if its page is known; the page has then been used at the next `now`.
-    ///
-    /// That its page is often the one used last is of no use: whether it is can hardly be foretold.
-    #[inline(always)]
-    pub(crate) fn physical(&mut self, va: u64, now: &mut u64) -> Option<u64> {
-        let vpn = va >> 12;
-        let slot = &self.slots[vpn as usize % SLOTS];
-        if slot.tag != vpn | self.epoch {
-            return None;
-        }
-        *now += 1;
-        *self.used.get_mut(slot.place as usize)? = *now;
-        Some(slot.base | va & 0xfff)
     }
 }

@@ -7,22 +7,42 @@ use crate::addressing::Now;
 use crate::functions::Namer;
 use crate::plans::{Plan, Plans};
 use crate::who::Charged;
-use strata_cachemodel::{Outcome, Progress};
+use strata_cachemodel::{Outcome, Progress, RefKind};
 use strata_workloads::trace::Definitions;
+
+/// Executions of one plan that were begun near at hand and are not counted yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Charge {
+    /// Who they are charged to, as long as the circumstances are these.
+    circumstances: u32,
+    row: u32,
+    executions: u64,
+}
+
+impl Charge {
+    pub(super) const NONE: Self = Charge { circumstances: u32::MAX, row: 0, executions: 0 };
+}
 
 /// Why a row of executions near at hand ended.
 struct Stopped<'s> {
-    plan: &'s Plan,
+    shape: usize,
     addresses: &'s [u64],
     iterations: u64,
-    /// The row and how far the execution has come; `None` if it was not begun.
-    begun: Option<(usize, Progress)>,
+    how: How,
+}
+
+/// How far the last execution has come.
+enum How {
+    /// It is not known whom to charge.
+    NotBegun,
+    /// To the end, but for the iterations of a `rep`.
+    UpToIterations,
+    Begun(Progress),
 }
 
 impl<N: Namer> Replay<N> {
-    /// As [`Replay::executions_in_full`], for a machine whose first-level caches have `I` and `D`
-    /// ways.
-    pub(super) fn executions_near<const I: usize, const D: usize>(
+    /// As [`Replay::executions_in_full`], for a machine that has hits near at hand.
+    pub(super) fn executions_near(
         &mut self,
         executions: &mut Executions<'_>,
         count: usize,
@@ -31,76 +51,146 @@ impl<N: Namer> Replay<N> {
     ) {
         let mut left = count;
         while left > 0 {
-            let Some(mut near) = self.hierarchy.near::<I, D>() else {
-                return self.executions_in_full(executions, left, tables, plans);
+            let Some(stopped) = self.row_of_executions(executions, &mut left, plans) else {
+                return;
             };
-            let mut stopped = None;
-            while left > 0 {
-                left -= 1;
-                let Some((plan, addresses, iterations)) = executions.next(plans) else { return };
-                if !self.extent.range.contains(&self.position) {
-                    self.position += u64::from(plan.completed);
-                    continue;
-                }
-                let index = plan.block as usize;
-                let charged =
-                    self.who.of(index, plan.privilege, &self.state, &mut self.addressing, tables);
-                if self.rows.executed.len() < self.who.functions().len() {
-                    self.rows.grow(self.who.functions().len());
-                }
-                let row = match charged {
-                    Charged::Row(row) if self.pending.is_none() => row,
-                    _ => {
-                        stopped = Some(Stopped { plan, addresses, iterations, begun: None });
-                        break;
-                    }
-                };
-                self.last_row = Some(row as u32);
-                self.rows.executed[row].add(plan);
-                let code = plans.code(plan, &tables.blocks[index]);
-                let progress = near.begin(&code, addresses);
-                if !progress.is_all_of(&code) || plan.repeats {
-                    let begun = Some((row, progress));
-                    stopped = Some(Stopped { plan, addresses, iterations, begun });
-                    break;
-                }
-                self.position += u64::from(plan.completed);
+            let plan = plans.of(stopped.shape);
+            if self.extent.range.contains(&self.position) {
+                self.finish_stopped(&stopped, tables, plans);
             }
-            drop(near);
-            if let Some(stopped) = stopped {
-                self.position += u64::from(stopped.plan.completed);
-                self.finish_stopped::<I, D>(&stopped, tables, plans);
-            }
+            self.position += u64::from(plan.completed);
         }
     }
 
-    fn finish_stopped<const I: usize, const D: usize>(
+    /// Executions until one has to be finished elsewhere, or none is left.
+    #[inline(never)]
+    fn row_of_executions<'b>(
         &mut self,
-        stopped: &Stopped<'_>,
-        tables: &Definitions,
+        executions: &mut Executions<'b>,
+        left: &mut usize,
         plans: &Plans,
-    ) {
-        let Stopped { plan, addresses, iterations, begun } = *stopped;
-        let Some((row, progress)) = begun else {
-            return self.execution(plan, addresses, iterations, tables, plans);
-        };
-        let deviations = &mut self.rows.deviations[row];
+    ) -> Option<Stopped<'b>> {
+        let present = self.who.present();
+        let mut until_end = self.extent.range.end.saturating_sub(self.position);
+        if self.pending.is_some() {
+            until_end = 0;
+        }
+        let position_at_end = self.position + until_end;
+        let mut row = None;
+        let mut near = self.hierarchy.near()?;
+        let mut stopped = None;
+        // A copy, which can be kept in registers.
+        let mut coming = executions.clone();
+        let mut count = *left;
+        while count > 0 {
+            count -= 1;
+            let Some(shape) = coming.next_shape() else { break };
+            let plan = plans.of(shape);
+            let (addresses, iterations) = coming.take(plan);
+            let charge = &mut self.charges[shape];
+            let is_charged = charge.circumstances == present[usize::from(plan.privilege & 3)];
+            if !is_charged || until_end == 0 {
+                stopped = Some(Stopped { shape, addresses, iterations, how: How::NotBegun });
+                break;
+            }
+            charge.executions += 1;
+            row = Some(charge.row);
+            let (runs, operands) = plans.parts(plan);
+            let progress = near.begin(runs, operands, addresses);
+            if progress.is_some() || plan.repeats {
+                let how = progress.map_or(How::UpToIterations, How::Begun);
+                stopped = Some(Stopped { shape, addresses, iterations, how });
+                break;
+            }
+            until_end = until_end.saturating_sub(u64::from(plan.completed));
+        }
+        *executions = coming;
+        *left = count;
+        drop(near);
+        if row.is_some() {
+            self.last_row = row;
+        }
+        self.position = position_at_end - until_end;
+        stopped
+    }
+
+    #[inline(never)]
+    fn finish_stopped(&mut self, stopped: &Stopped<'_>, tables: &Definitions, plans: &Plans) {
+        let Stopped { shape, addresses, iterations, ref how } = *stopped;
+        let plan = plans.of(shape);
         let (once, again) = addresses.split_at(usize::from(plan.once));
-        self.hierarchy.go_on::<I, D, _>(
-            plans.code(plan, &tables.blocks[plan.block as usize]),
-            once,
-            progress,
-            &mut Now { addressing: &mut self.addressing, tables },
-            &mut |kind, _, outcome| deviations.deviate(kind, outcome),
-        );
+        let mut row = self.charges[shape].row as usize;
+        let left = match *how {
+            How::NotBegun => {
+                if !self.charge(shape, plan, tables) || self.pending.is_some() {
+                    return self.execution(plan, addresses, iterations, tables, plans);
+                }
+                row = self.charges[shape].row as usize;
+                self.charges[shape].executions += 1;
+                self.last_row = Some(self.charges[shape].row);
+                let (runs, operands) = plans.parts(plan);
+                self.hierarchy.near().and_then(|mut near| near.begin(runs, operands, once))
+            }
+            How::UpToIterations => None,
+            How::Begun(progress) => Some(progress),
+        };
+        if let Some(progress) = left {
+            let deviations = &mut self.rows.deviations[row];
+            self.hierarchy.go_on(
+                plans.code(plan, &tables.blocks[plan.block as usize]),
+                once,
+                progress,
+                &mut Now { addressing: &mut self.addressing, tables },
+                &mut |kind, _, outcome| deviations.deviate(kind, outcome),
+            );
+        }
         if plan.repeats {
             self.count_iterations(plan, iterations, row, plans);
-            self.iterations_near::<I, D>(plan, again, iterations, row, tables, plans);
+            self.iterations_near(plan, again, iterations, row, tables, plans);
+        }
+    }
+
+    /// Finds out who the executions of a plan are charged to from here on; false if they are
+    /// several functions'.
+    fn charge(&mut self, shape: usize, plan: &Plan, tables: &Definitions) -> bool {
+        self.settle_charge(shape, plan);
+        let index = plan.block as usize;
+        let charged = self.who.of(index, plan.privilege, &self.state, &mut self.addressing, tables);
+        if self.rows.executed.len() < self.who.functions().len() {
+            self.rows.grow(self.who.functions().len());
+        }
+        let Charged::Row(row) = charged else {
+            self.charges[shape] = Charge::NONE;
+            return false;
+        };
+        let circumstances = self.who.present()[usize::from(plan.privilege & 3)];
+        self.charges[shape] = Charge { circumstances, row: row as u32, executions: 0 };
+        true
+    }
+
+    /// Counts what was begun near at hand.
+    pub(super) fn settle_charges(&mut self) {
+        let plans = std::mem::replace(&mut self.plans, Plans::new(1));
+        for (shape, plan) in plans.all().iter().enumerate() {
+            self.settle_charge(shape, plan);
+        }
+        self.plans = plans;
+    }
+
+    fn settle_charge(&mut self, shape: usize, plan: &Plan) {
+        let Charge { row, ref mut executions, .. } = self.charges[shape];
+        let executions = std::mem::take(executions);
+        if executions > 0 {
+            self.rows.executed[row as usize].add(plan, executions);
+            let Plan { completed, once, reads, .. } = *plan;
+            let [fetches, reads, writes] =
+                [completed, reads, once - reads].map(|count| u64::from(count) * executions);
+            self.hierarchy.count_near(fetches, reads, writes);
         }
     }
 
     /// The operands of a `rep`, for each of its iterations.
-    fn iterations_near<const I: usize, const D: usize>(
+    fn iterations_near(
         &mut self,
         plan: &Plan,
         starts: &[u64],
@@ -111,15 +201,21 @@ impl<N: Namer> Replay<N> {
     ) {
         let mut references = plan.references(plans.repeated(plan), starts, iterations);
         let mut next = references.next();
+        let (mut reads, mut writes) = (0, 0);
         while next.is_some() {
-            if let Some(mut near) = self.hierarchy.near::<I, D>() {
+            if let Some(mut near) = self.hierarchy.near() {
+                let mut good_for = 1 << 20;
                 while let Some((operand, va)) = next
+                    && good_for > 0
                     && near.access(operand.kind, va, operand.bytes)
                 {
+                    good_for -= 1;
+                    reads += u64::from(operand.kind == RefKind::Read);
+                    writes += u64::from(operand.kind != RefKind::Read);
                     next = references.next();
                 }
             }
-            let Some((operand, va)) = next else { return };
+            let Some((operand, va)) = next else { break };
             let mut now = Now { addressing: &mut self.addressing, tables };
             let bytes = u32::from(operand.bytes);
             let outcome = self.hierarchy.access(operand.kind, va, bytes, &mut now);
@@ -128,5 +224,6 @@ impl<N: Namer> Replay<N> {
             }
             next = references.next();
         }
+        self.hierarchy.count_near(0, reads, writes);
     }
 }

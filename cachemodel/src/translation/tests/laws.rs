@@ -115,8 +115,8 @@ proptest! {
                 match event {
                     0 => unit.control(ControlEvent::WriteCr3(0x1000)),
                     1 => unit.control(ControlEvent::Invlpg(page << 12)),
-                    _ => {}
-                }
+                    _ => false,
+                };
             }
             let mapping = Mapping::identity(page << 12).with_global(page % 3 == 0);
             let missed = [&mut large, &mut small].map(|unit| {
@@ -174,7 +174,9 @@ proptest! {
                         unit.control(ControlEvent::WriteCr4(0x20));
                         unit.control(ControlEvent::WriteCr4(0xa0));
                     }
-                    5 => unit.control(ControlEvent::Invlpg(page << 12)),
+                    5 => {
+                        unit.control(ControlEvent::Invlpg(page << 12));
+                    }
                     _ => {}
                 }
                 // The hypervisor's pages are the same everywhere.

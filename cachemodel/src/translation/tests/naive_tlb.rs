@@ -285,9 +285,9 @@ impl NaiveTlbs {
         let class = self.classes[side as usize].look_up(vpn, own, now);
         if let Some(hit) = hit {
             let stale = hit.frame_at(vpn) != mapping.frame();
-            return (PageLookup { missed: false, stlb_missed: None, stale }, None);
+            return (PageLookup { stale, ..PageLookup::HIT }, None);
         }
-        let mut found = PageLookup { missed: true, stlb_missed: None, stale: false };
+        let mut found = PageLookup { missed: true, ..PageLookup::HIT };
         let mut entry = own;
         if let Some(stlb) = &mut self.stlb {
             let own = stlb.own(vpn, mapping, tags);
