@@ -5,7 +5,6 @@
 mod cache;
 mod classifier;
 mod first_sets;
-mod policy;
 mod recency_sets;
 mod stride_table;
 #[cfg(test)]

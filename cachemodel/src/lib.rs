@@ -52,6 +52,7 @@ mod memory;
 mod outcome;
 mod page;
 pub mod preset;
+mod replacement;
 mod semantics;
 mod size;
 mod span;

@@ -13,8 +13,6 @@ mod event;
 mod flush;
 mod front;
 mod manual;
-mod oldest;
-mod policy;
 mod processor;
 mod registers;
 mod scheme;

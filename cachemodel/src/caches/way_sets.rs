@@ -2,9 +2,9 @@
 
 use super::cache::place::{self, EMPTY, Place};
 use super::cache::{Fill, Line, Removed, Touched, Victim};
-use super::policy::{Candidates, Policy};
 use crate::geometry::SetIndex;
 use crate::machine::{AddressKind, CacheSpec, WayMask};
+use crate::replacement::{Candidates, Policy};
 
 /// No place: there are at most `CacheGeometry::MAX_LINES`, so that 32 bits are enough.
 const NOWHERE: u32 = u32::MAX;
@@ -27,6 +27,9 @@ pub(super) struct WaySets {
     at_rest: Vec<u32>,
     rests_after_fill: bool,
     policy: Policy,
+    /// Time of last use of the places, in uses and fills; empty where the policy does not look.
+    used: Vec<u64>,
+    now: u64,
 }
 
 impl WaySets {
@@ -36,6 +39,7 @@ impl WaySets {
             (geometry.ways(), usize::try_from(geometry.sets()).expect("bounded by MAX_LINES"));
         let page_lines = 4096 >> geometry.line_shift();
         let virtual_index = spec.index() == AddressKind::Virtual;
+        let policy = Policy::new(spec.replacement(), sets, ways, seed);
         Self {
             index: SetIndex::new(geometry.sets()),
             sets,
@@ -50,8 +54,10 @@ impl WaySets {
             places: vec![EMPTY; sets * ways],
             virtuals: if keeps_virtual { vec![0; sets * ways] } else { Vec::new() },
             at_rest: vec![NOWHERE; sets],
-            rests_after_fill: spec.replacement().rests_after_fill(),
-            policy: Policy::new(spec.replacement(), sets, ways, seed),
+            rests_after_fill: policy.rests_after_fill(),
+            used: if policy.looks_at_uses() { vec![0; sets * ways] } else { Vec::new() },
+            policy,
+            now: 0,
         }
     }
 
@@ -111,9 +117,18 @@ impl WaySets {
         let here = &mut self.places[at];
         let before = place::before(*here);
         *here = place::touched(*here, write);
+        self.note_use(at);
         self.policy.hit(set, way);
         self.at_rest[set] = at as u32;
         Some(before)
+    }
+
+    #[inline]
+    fn note_use(&mut self, at: usize) {
+        self.now += 1;
+        if let Some(used) = self.used.get_mut(at) {
+            *used = self.now;
+        }
     }
 
     pub(super) fn fill(
@@ -130,14 +145,15 @@ impl WaySets {
         let start = set * self.ways;
         let free = (0..self.ways)
             .find(|&way| self.places[start + way] == EMPTY && candidates.contains(way));
-        let way = free.unwrap_or_else(|| self.policy.victim(set, candidates));
+        let way = free.unwrap_or_else(|| self.policy.victim(set, candidates, &self.used));
         let at = start + way;
         let victim = place::victim(self.places[at], self.virtual_at(at));
         self.places[at] = place::of(line.physical, state);
         if let Some(virtual_) = self.virtuals.get_mut(at) {
             *virtual_ = line.virtual_;
         }
-        self.policy.fill(set, way);
+        self.note_use(at);
+        self.policy.fill(set, way, self.now);
         self.at_rest[set] = if self.rests_after_fill { at as u32 } else { NOWHERE };
         victim
     }

@@ -3,9 +3,9 @@
 use rustc_hash::FxHashMap;
 
 use super::entry::{Key, OwnerId, Target};
-use super::policy::Policy;
 use crate::geometry::SetIndex;
 use crate::machine::Replacement;
+use crate::replacement::{Candidates, Policy};
 
 /// Sets of more ways than this are found through an index instead of a scan.
 const SCANNED_WAYS: usize = 16;
@@ -140,7 +140,7 @@ impl Array {
         let first = set * self.ways;
         let way = match self.take_free_way(set) {
             Some(way) => way,
-            None => self.policy.victim(set, self.ways, used),
+            None => self.policy.victim(set, Candidates::All, used),
         };
         let at = first + way;
         let evicted = self.remove(at);
@@ -153,7 +153,7 @@ impl Array {
             places.insert((key, owner), at as u32);
         }
         self.latest[set] = way as u32;
-        self.policy.fill(set, way, at, now);
+        self.policy.fill(set, way, now);
         (Place { set, at }, evicted)
     }
 

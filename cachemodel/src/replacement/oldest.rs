@@ -3,10 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::candidates::{Candidates, NO_CANDIDATE};
+
 /// From this many ways on a heap is kept; below, a scan is faster.
 const HEAP_WAYS: usize = 48;
 
-/// Finds the place with the earliest time in a set, where all times of a set differ and only grow.
+/// Finds the way with the earliest time in a set, where all times of a set differ and only grow.
 ///
 /// Large sets keep a heap of the times as they were when last looked at. A time that has grown
 /// since is put right when it comes to the top, so that a use costs nothing here, and what a
@@ -25,12 +27,13 @@ impl Oldest {
         Self { ways, heaps: (0..heaps).map(|_| start()).collect() }
     }
 
-    /// The way of `set` whose time is the earliest. `times` is of all sets.
-    pub(super) fn find(&mut self, set: usize, times: &[u64]) -> usize {
+    /// The candidate of `set` whose time is the earliest. `times` is of all sets. Under a
+    /// partition, which is of 64 ways at most, the times are scanned.
+    pub(super) fn find(&mut self, set: usize, candidates: Candidates, times: &[u64]) -> usize {
         let times = &times[set * self.ways..][..self.ways];
-        let Some(heap) = self.heaps.get_mut(set) else {
-            let earliest = times.iter().enumerate().min_by_key(|(_, time)| **time);
-            return earliest.expect("a set has at least one way").0;
+        let (Candidates::All, Some(heap)) = (candidates, self.heaps.get_mut(set)) else {
+            let earliest = candidates.of(self.ways).min_by_key(|&way| times[way]);
+            return earliest.expect(NO_CANDIDATE);
         };
         loop {
             let mut top = heap.peek_mut().expect("one item for each way");
@@ -49,18 +52,30 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn candidates() -> impl Strategy<Value = Candidates> {
+        let some = any::<u64>().prop_filter_map("at least one way", |mask| {
+            let mask = mask & (u64::MAX >> (64 - HEAP_WAYS));
+            (mask != 0).then_some(Candidates::Only(mask))
+        });
+        prop_oneof![Just(Candidates::All), some]
+    }
+
     proptest! {
         #[test]
         fn the_heap_finds_what_a_scan_finds(
             ways in HEAP_WAYS..100,
-            uses in proptest::collection::vec((0..100usize, any::<bool>()), 1..400),
+            uses in proptest::collection::vec(
+                (0..100usize, proptest::option::of(candidates())),
+                1..400,
+            ),
         ) {
             let mut times: Vec<u64> = (1..=ways as u64).collect();
             let mut oldest = Oldest::new(1, ways);
             for (now, (way, replaces)) in (1000..).zip(uses) {
-                if replaces {
-                    let scanned = (0..ways).min_by_key(|&way| times[way]).unwrap();
-                    prop_assert_eq!(oldest.find(0, &times), scanned);
+                if let Some(candidates) = replaces {
+                    let ways = (0..ways).filter(|&way| candidates.contains(way));
+                    let scanned = ways.min_by_key(|&way| times[way]).unwrap();
+                    prop_assert_eq!(oldest.find(0, candidates, &times), scanned);
                     times[scanned] = now;
                 } else {
                     times[way % ways] = now;
