@@ -65,18 +65,17 @@ impl Trees {
     }
 }
 
-/// Makes each node from the root to the way point to its other half.
+/// Makes each node from the way to the root point to its other half.
 fn point_away(words: &mut [u64], leaves: usize, way: usize) {
-    let (mut node, mut half) = (1, leaves / 2);
-    while half > 0 {
-        let is_right = way & half != 0;
+    let mut node = leaves + way;
+    while node > 1 {
+        let is_right = node & 1 != 0;
+        node /= 2;
         let bit = 1 << (node % 64);
         if is_right {
             words[node / 64] &= !bit;
         } else {
             words[node / 64] |= bit;
         }
-        node = 2 * node + usize::from(is_right);
-        half /= 2;
     }
 }
