@@ -114,7 +114,7 @@ fn bare(machine: &Machine, steps: &[Step], tables: &Definitions, state: &Machine
     for step in steps {
         match step {
             Step::References(references) => {
-                hierarchy.run(&references, &mut pages);
+                hierarchy.run(references, &mut pages);
             }
             Step::Event(event) => {
                 state.apply(event);
