@@ -1,12 +1,12 @@
 //! Why structures missed, for people and as columns: one list of tables that all forms are made of.
 
 use crate::known::Known;
-use crate::numbers::{NOT_AVAILABLE, grouped};
+use crate::numbers::grouped;
 use crate::structure::Structure;
 use crate::text_table::{TextTable, wrapped};
 use std::collections::{BTreeMap, BTreeSet};
 use strata_cachemodel::{FlushCause, Machine};
-use strata_sim::{CacheMisses, MissClasses, TlbMisses};
+use strata_sim::{CacheMisses, Evictions, MissClasses, TlbMisses};
 use strata_symbols::Layer;
 
 /// Names of the classes of cache misses in JSON and CSV, in the order in which they apply.
@@ -58,13 +58,24 @@ pub(crate) fn tlbs(
     all.into_iter().filter(|(structure, _)| known.structure(*structure)).collect()
 }
 
+/// Names of the levels of cache in JSON and CSV.
+const LEVELS: [&str; 3] = ["l1", "l2", "l3"];
+
+/// Who evicted whom at each level that the machine has, by the key of the level.
+pub(crate) fn evictions<'c>(
+    classes: &'c MissClasses,
+    machine: &Machine,
+) -> impl Iterator<Item = (&'static str, &'c Evictions)> {
+    LEVELS.into_iter().zip(&classes.evictions).take(machine.levels().len())
+}
+
 /// Tables of all classes by layer, and of who evicted whom.
 pub(crate) fn to_text(classes: &MissClasses, machine: &Machine, known: Known) -> String {
     let caches = caches(classes, machine, known);
     let mut out = String::from("Why caches missed\n");
     out.push_str(&cache_table(&caches));
-    for (structure, rows) in &caches {
-        out.push_str(&matrix(*structure, rows));
+    for (level, evictions) in evictions(classes, machine) {
+        out.push_str(&matrix(level, evictions));
     }
     out.push_str("\nWhy TLBs missed\n");
     out.push_str(&tlb_table(&tlbs(classes, known)));
@@ -74,7 +85,7 @@ pub(crate) fn to_text(classes: &MissClasses, machine: &Machine, known: Known) ->
         "compulsory: first access of the line here; invalidated: a device or another CPU had \
          dropped it; inflicted: a fill for another layer had evicted it; conflict: a fully \
          associative LRU cache of the same size would have hit; capacity: the rest; the first that \
-         applies",
+         applies; classes count references, who evicted whom counts lines",
     ));
     out
 }
@@ -96,26 +107,23 @@ fn cache_table(caches: &[(Structure, BTreeMap<Layer, CacheMisses>)]) -> String {
 }
 
 /// Rows are the layers that missed; columns, those for which the lines had been evicted.
-fn matrix(structure: Structure, rows: &BTreeMap<Layer, CacheMisses>) -> String {
-    let evictors: BTreeSet<Layer> =
-        rows.values().flat_map(|misses| misses.inflicted.keys().copied()).collect();
-    if evictors.is_empty() {
+fn matrix(level: &str, evictions: &Evictions) -> String {
+    if evictions.is_empty() {
         return String::new();
     }
+    let layers: BTreeSet<Layer> = evictions.keys().flat_map(|&(missed, by)| [missed, by]).collect();
     let mut table = TextTable::new(1);
-    table.header(std::iter::once("missed".to_owned()).chain(evictors.iter().map(Layer::to_string)));
-    for (layer, misses) in rows {
-        let counts = evictors.iter().map(|by| {
-            // A layer inflicts nothing on itself.
-            if by == layer {
-                return NOT_AVAILABLE.to_owned();
-            }
-            grouped(misses.inflicted.get(by).copied().unwrap_or(0))
-        });
-        table.row(std::iter::once(layer.to_string()).chain(counts).collect());
+    table.header(std::iter::once("missed".to_owned()).chain(layers.iter().map(Layer::to_string)));
+    for &missed in &layers {
+        let of = |&by: &Layer| evictions.get(&(missed, by)).copied().unwrap_or(0);
+        let counts = layers.iter().map(|by| grouped(of(by)));
+        table.row(std::iter::once(missed.to_string()).chain(counts).collect());
     }
-    let label = structure.label();
-    format!("\nWho evicted whom in {label}: misses inflicted by fills for the layer above\n{table}")
+    let level = level.to_uppercase();
+    format!(
+        "\nWho evicted whom in {level}: misses on lines evicted by fills for the layer above, its own \
+         on the diagonal\n{table}"
+    )
 }
 
 fn tlb_table(tlbs: &[(Structure, &BTreeMap<Layer, TlbMisses>)]) -> String {
@@ -180,11 +188,19 @@ mod tests {
         classes
             .dtlb
             .insert(kernel, TlbMisses { cold: 3, flush_induced: causes, capacity_or_conflict: 0 });
+        classes.evictions[0] = [((kernel, Layer::Hypervisor), 1250), ((kernel, kernel), 5)].into();
         let machine = Machine::load("vee07").unwrap();
         let text = to_text(&classes, &machine, Known::default());
-        for part in ["1,240", "Who evicted whom in L1D", "dom0-kernel       1,234", "cr3-write"] {
+        for part in [
+            "1,240",
+            "Who evicted whom in L1:",
+            "dom0-kernel       1,250            5",
+            "cr3-write",
+        ] {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }
-        assert!(!text.contains("L3"), "vee07 has none: {text}");
+        for absent in ["L3", "whom in L2"] {
+            assert!(!text.contains(absent), "vee07 has no L3, and nothing was evicted: {text}");
+        }
     }
 }

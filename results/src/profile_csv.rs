@@ -7,11 +7,14 @@
 use crate::data_table::{DataSelection, data_structures, misses_of};
 use crate::error::Error;
 use crate::known::Known;
-use crate::miss_classes::{CACHE_CLASSES, TLB_CLASSES, cache_numbers, caches, tlb_numbers, tlbs};
+use crate::miss_classes::{
+    CACHE_CLASSES, TLB_CLASSES, cache_numbers, caches, evictions, tlb_numbers, tlbs,
+};
 use crate::numbers::share_percent;
 use crate::profile_report::ProfileReport;
 use crate::selection::{By, Selection};
 use crate::structure::Structure;
+use std::collections::BTreeSet;
 use strata_cachemodel::Machine;
 use strata_sim::{Counters, DataMisses};
 use strata_symbols::Layer;
@@ -100,7 +103,7 @@ impl ProfileReport {
         String::from_utf8(bytes).map_err(failed)
     }
 
-    /// Classes of misses, which are known by layer only; none in other tables.
+    /// Classes of misses and who evicted whom, which are known by layer only; none in other tables.
     fn class_columns(&self, by: By) -> Vec<ClassColumn> {
         let Some(classes) = self.profile.classes.as_ref().filter(|_| by == By::Layer) else {
             return Vec::new();
@@ -120,6 +123,19 @@ impl ProfileReport {
                 let of = |(&layer, misses)| (layer, tlb_numbers(misses)[i]);
                 add(structure, class, rows.iter().map(of).collect());
             }
+        }
+        for (level, matrix) in evictions(classes, &self.profile.machine) {
+            let evictors: BTreeSet<Layer> = matrix.keys().map(|&(_, by)| by).collect();
+            columns.extend(evictors.into_iter().map(|evictor| {
+                ClassColumn {
+                    name: format!("{level}_evicted_by_{evictor}"),
+                    rows: matrix
+                        .iter()
+                        .filter(|&(&(_, by), _)| by == evictor)
+                        .map(|(&(missed, _), &misses)| (missed, misses))
+                        .collect(),
+                }
+            }));
         }
         columns
     }
@@ -143,7 +159,7 @@ impl ProfileReport {
     }
 }
 
-/// Misses of one class at one structure.
+/// Misses of one class at one structure, or on lines that one layer evicted.
 struct ClassColumn {
     name: String,
     rows: Vec<(Layer, u64)>,

@@ -4,7 +4,7 @@ use crate::data_table::DataSelection;
 use crate::error::Error;
 use crate::known::Known;
 use crate::numbers::share_percent;
-use crate::profile_json::classes::Classes;
+use crate::profile_json::classes::{Classes, Evictions, evictions_of};
 use crate::profile_json::data::{DataEntry, OtherData, data_misses, data_name};
 use crate::profile_json::structures::{Structures, Traffic};
 use crate::profile_report::ProfileReport;
@@ -56,6 +56,8 @@ struct Document<'a> {
     named: Vec<NamedLayer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     classes: Option<Classes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evictions: Option<Evictions>,
     grouped_by: &'static str,
     sorted_by: &'static str,
     layers: &'a [Layer],
@@ -263,6 +265,7 @@ impl ProfileReport {
                 false => Vec::new(),
             },
             classes: profile.classes.as_ref().map(|classes| Classes::new(classes, machine, known)),
+            evictions: profile.classes.as_ref().map(|classes| evictions_of(classes, machine)),
             grouped_by,
             sorted_by,
             layers,

@@ -41,6 +41,22 @@ pub enum Error {
         /// Counted by the functions.
         misses: u64,
     },
+    /// More misses were inflicted by one layer on another than lines were missed that it had evicted.
+    #[error(
+        "conservation law broken: {by} inflicted {inflicted} misses on {layer} at level {level}, which missed {evictions} lines evicted by it; this is a fault in strata, and no figure of this run can be trusted"
+    )]
+    Evictions {
+        /// Level of cache, 1-based.
+        level: usize,
+        /// Who missed.
+        layer: strata_symbols::Layer,
+        /// Whose fills had evicted the lines.
+        by: strata_symbols::Layer,
+        /// Misses on lines, by the matrix.
+        evictions: u64,
+        /// Misses of references, by their classes.
+        inflicted: u64,
+    },
     /// The range of instructions has nothing in it.
     #[error("instructions {from}..{to} hold nothing: {why}")]
     Range {

@@ -29,7 +29,7 @@ pub use functions::{
     Function, FunctionId, Functions, Name, Nameless, Namer, Naming, Place, Segment,
 };
 pub use layers::layer_of;
-pub use miss_classes::{CacheMisses, MissClasses, TlbMisses};
+pub use miss_classes::{CacheMisses, Evictions, MissClasses, TlbMisses};
 pub use pipeline::{ReadReport, for_each_batch};
 pub use profile::{Profile, Row};
 pub use replay::{Extent, Remarks, Replay};

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::profile::Row;
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
-use strata_cachemodel::{CacheClasses, ClassCounts, FlushCause, TlbClassCounts, TlbClasses};
+use strata_cachemodel::{Actor, CacheClasses, ClassCounts, FlushCause, TlbClassCounts, TlbClasses};
 use strata_symbols::Layer;
 
 /// Misses of caches, by class; each miss is of the first that applies.
@@ -80,6 +80,10 @@ impl AddAssign<&TlbMisses> for TlbMisses {
     }
 }
 
+/// Who evicted whose lines: misses on evicted lines, by the layer that missed and the layer whose
+/// fill had evicted the line.
+pub type Evictions = BTreeMap<(Layer, Layer), u64>;
+
 /// Why every structure missed, by the layer that missed. Layers without misses are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MissClasses {
@@ -91,6 +95,11 @@ pub struct MissClasses {
     pub itlb: BTreeMap<Layer, TlbMisses>,
     /// Of the DTLB.
     pub dtlb: BTreeMap<Layer, TlbMisses>,
+    /// Who evicted whose lines at each level of cache, a layer its own included. It counts lines,
+    /// where the classes count references by the first of their lines that missed: off the
+    /// diagonal it is never less than what was inflicted, and the same where no reference touches
+    /// two lines and no line comes but by demand.
+    pub evictions: [Evictions; 3],
 }
 
 impl MissClasses {
@@ -132,12 +141,24 @@ impl MissClasses {
             });
             rows.filter(|(_, misses)| misses.total() > 0).collect()
         };
+        let evictions = |index: usize| {
+            let mut matrix = Evictions::new();
+            for (&(missed, by), count) in &after.evictions[index] {
+                let old = before.evictions[index].get(&(missed, by)).copied().unwrap_or(0);
+                if *count > old {
+                    let pair = (layer(missed.0.into()), layer(by.0.into()));
+                    *matrix.entry(pair).or_default() += count - old;
+                }
+            }
+            matrix
+        };
         let level = |index: usize| (&before.caches.levels[index], &after.caches.levels[index]);
         MissClasses {
             instructions: [0, 1, 2].map(|i| caches(&level(i).0.fetches, &level(i).1.fetches)),
             data: [0, 1, 2].map(|i| caches(&level(i).0.data, &level(i).1.data)),
             itlb: tlbs(&before.tlbs.itlb, &after.tlbs.itlb),
             dtlb: tlbs(&before.tlbs.dtlb, &after.tlbs.dtlb),
+            evictions: [0, 1, 2].map(evictions),
         }
     }
 
@@ -150,11 +171,13 @@ impl MissClasses {
         both
     }
 
-    /// Holds the classes against the misses of the rows, layer by layer.
+    /// Holds the classes against the misses of the rows, layer by layer, and evictions against what
+    /// was inflicted.
     ///
     /// # Errors
     /// [`Error::Classes`] names the first structure and layer whose classes do not sum to its
-    /// misses.
+    /// misses, [`Error::Evictions`] the first level and layers with more inflicted misses than
+    /// evictions.
     pub(crate) fn check(&self, rows: &[Row]) -> Result<(), Error> {
         let mut misses: BTreeMap<Layer, [u64; 8]> = BTreeMap::new();
         for row in rows {
@@ -189,6 +212,21 @@ impl MissClasses {
                 }
             }
         }
+        self.check_evictions()
+    }
+
+    fn check_evictions(&self) -> Result<(), Error> {
+        for (index, matrix) in self.evictions.iter().enumerate() {
+            for (layer, misses) in self.level(index) {
+                for (by, inflicted) in misses.inflicted {
+                    let evictions = matrix.get(&(layer, by)).copied().unwrap_or(0);
+                    if evictions < inflicted {
+                        let level = index + 1;
+                        return Err(Error::Evictions { level, layer, by, evictions, inflicted });
+                    }
+                }
+            }
+        }
         Ok(())
     }
 }
@@ -209,4 +247,6 @@ const STRUCTURES: [&str; 8] = [
 pub(crate) struct Classes {
     pub(crate) caches: CacheClasses,
     pub(crate) tlbs: TlbClasses,
+    /// Misses on evicted lines at each level: (who missed, for whom the line was evicted).
+    pub(crate) evictions: [BTreeMap<(Actor, Actor), u64>; 3],
 }

@@ -402,6 +402,7 @@ impl<N: Namer> Replay<N> {
         Classes {
             caches: self.hierarchy.cache_classes().cloned().unwrap_or_default(),
             tlbs: self.hierarchy.tlb_classes().cloned().unwrap_or_default(),
+            evictions: [0, 1, 2].map(|level| self.hierarchy.evictions(level)),
         }
     }
 

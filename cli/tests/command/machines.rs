@@ -101,7 +101,8 @@ fn tag_schemes_differ_in_what_a_cr3_write_costs_and_count_switches() {
 
 #[test]
 fn every_miss_has_one_class_and_layers_and_evictors_sum_to_it() {
-    let report = json(&["--classify", "--set", "l1d.size=4KiB", "--set", "l1d.ways=2"]);
+    let small = ["l1d.size=4KiB", "l1d.ways=2", "l2.size=16KiB"];
+    let report = json(&["--classify", "--set", small[0], "--set", small[1], "--set", small[2]]);
     let sum =
         |value: &Value, keys: &[&str]| keys.iter().map(|key| number(&value[key])).sum::<u64>();
     let caches = ["compulsory", "invalidated", "inflicted", "conflict", "capacity"];
@@ -118,6 +119,18 @@ fn every_miss_has_one_class_and_layers_and_evictors_sum_to_it() {
             let by = row["inflicted_by"].as_object().unwrap();
             assert_eq!(by.values().map(number).sum::<u64>(), number(&row["inflicted"]));
             assert!(!by.contains_key(row["layer"].as_str().unwrap()), "inflicted on itself");
+        }
+    }
+    for (level, structures) in [("l1", &["l1i", "l1d"][..]), ("l2", &["l2"])] {
+        let matrix = report["evictions"][level].as_object().unwrap();
+        let diagonal = matrix.iter().filter_map(|(missed, by)| by.get(missed)).map(number);
+        assert!(diagonal.sum::<u64>() > 0, "{level}");
+        let classes = structures.iter().map(|&structure| &report["classes"][structure]);
+        for row in classes.flat_map(|classes| classes["by"].as_array().unwrap()) {
+            for (by, inflicted) in row["inflicted_by"].as_object().unwrap() {
+                let lines = number(&matrix[row["layer"].as_str().unwrap()][by]);
+                assert!(lines >= number(inflicted), "{level} {by} {row}");
+            }
         }
     }
     let tlbs = ["cold", "flush_induced", "capacity_or_conflict"];
@@ -137,12 +150,13 @@ fn every_miss_has_one_class_and_layers_and_evictors_sum_to_it() {
 fn classes_cost_nothing_else_and_are_columns_of_the_table_by_layer() {
     let (mut with, without) = (json(&["--classify"]), json(&[]));
     assert!(without.get("classes").is_none());
-    with.as_object_mut().unwrap().remove("classes");
+    assert!(without.get("evictions").is_none());
+    with.as_object_mut().unwrap().retain(|key, _| !matches!(&key[..], "classes" | "evictions"));
     // Each run has a capture folder of its own.
     with["source"] = without["source"].clone();
     assert_eq!(with, without);
     let table = run(&["--classify", "--by", "layer"]);
-    for part in ["Why caches missed", "Who evicted whom in L1D", "Why TLBs missed"] {
+    for part in ["Why caches missed", "Who evicted whom in L1:", "Why TLBs missed"] {
         assert!(table.contains(part), "{part:?} is not in {table}");
     }
     let by_layer = ["--classify", "--format", "csv", "--by", "layer", "--top", "2"];
@@ -167,7 +181,32 @@ fn classes_cost_nothing_else_and_are_columns_of_the_table_by_layer() {
             assert_eq!(sum.to_string(), row[column(&format!("{structure}_misses"))]);
         }
     }
-    assert!(!run(&["--classify", "--format", "csv"]).contains("l2_compulsory_misses"));
+    let by_function = run(&["--classify", "--format", "csv"]);
+    for column in ["l2_compulsory_misses", "l1_evicted_by"] {
+        assert!(!by_function.contains(column), "{column} is known by layer only");
+    }
+}
+
+#[test]
+fn columns_of_who_evicted_whom_are_those_of_the_json() {
+    let report = json(&["--classify", "--by", "layer"]);
+    let table = run(&["--classify", "--by", "layer", "--format", "csv"]);
+    let mut reader = csv::Reader::from_reader(table.as_bytes());
+    let header = reader.headers().unwrap().clone();
+    let mut seen = 0;
+    for row in reader.records().map(Result::unwrap) {
+        for (name, misses) in header.iter().zip(&row) {
+            let Some((level, by)) = name.split_once("_evicted_by_") else { continue };
+            let expected = report["evictions"][level][&row[0]].get(by).map_or(0, number);
+            assert_eq!(misses, expected.to_string(), "{name} of {}", &row[0]);
+            seen += expected;
+        }
+    }
+    let matrices = report["evictions"].as_object().unwrap().values();
+    let rows = matrices.flat_map(|matrix| matrix.as_object().unwrap().values());
+    let counts = rows.flat_map(|row| row.as_object().unwrap().values()).map(number);
+    assert_eq!(seen, counts.sum::<u64>());
+    assert!(seen > 0);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Why structures missed, as JSON.
 
 use crate::known::Known;
-use crate::miss_classes::{caches, tlbs};
+use crate::miss_classes::{caches, evictions, tlbs};
 use crate::structure::Structure;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -122,6 +122,20 @@ impl TlbClasses {
             flush_causes: texts(&misses.flush_induced),
         }
     }
+}
+
+/// Misses on evicted lines by level, layer that missed, and layer whose fill had evicted the line.
+pub(super) type Evictions = BTreeMap<&'static str, BTreeMap<String, BTreeMap<String, u64>>>;
+
+pub(super) fn evictions_of(classes: &MissClasses, machine: &Machine) -> Evictions {
+    let rows = |matrix: &strata_sim::Evictions| {
+        let mut rows: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        for ((missed, by), &misses) in matrix {
+            rows.entry(missed.to_string()).or_default().insert(by.to_string(), misses);
+        }
+        rows
+    };
+    evictions(classes, machine).map(|(level, matrix)| (level, rows(matrix))).collect()
 }
 
 fn texts<K: ToString>(counts: &BTreeMap<K, u64>) -> BTreeMap<String, u64> {

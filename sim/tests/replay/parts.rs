@@ -70,6 +70,114 @@ fn a_line_that_another_layer_pushed_out_is_that_layers_doing() {
     let user = Layer::User(DomainId(1));
     assert_eq!((own.compulsory, &own.inflicted), (1, &BTreeMap::from([(user, 1)])));
     assert_eq!(classes.data[0][&user].compulsory, 1);
+    assert_eq!(classes.evictions[0], [((Layer::Hypervisor, user), 1)].into());
+}
+
+#[test]
+fn a_line_that_a_layer_pushed_out_itself_is_on_the_diagonal() {
+    let machine = small(&[("l1d.size", "64"), ("l1d.ways", "1")]);
+    let steps = [5, 6, 5].map(|page| Step::Run {
+        shape: 0,
+        addresses: vec![DATA + page * 4096; 2],
+        iterations: 0,
+    });
+    let profile = asked(&machine, ByPage, batches(&steps, 50), Extent::default(), Replay::classify);
+    let classes = profile.classes.expect("asked for");
+    let own = (Layer::Hypervisor, Layer::Hypervisor);
+    assert_eq!(classes.evictions[0], [(own, 1)].into());
+    assert_eq!(classes.data[0][&Layer::Hypervisor].inflicted_total(), 0);
+}
+
+#[test]
+fn a_reference_to_two_evicted_lines_is_one_miss_and_two_lines() {
+    let machine = small(&[("l1d.size", "128"), ("l1d.ways", "1")]);
+    let across = |shape, page: u64| Step::Run {
+        shape,
+        addresses: vec![DATA + page * 4096 + 60; 2],
+        iterations: 0,
+    };
+    let steps = [across(0, 5), across(2, 6), across(0, 5)];
+    let profile = asked(&machine, ByPage, batches(&steps, 50), Extent::default(), Replay::classify);
+    let classes = profile.classes.expect("asked for");
+    let pair = (Layer::Hypervisor, Layer::User(DomainId(1)));
+    assert_eq!(classes.evictions[0], [(pair, 2)].into());
+    assert_eq!(classes.data[0][&Layer::Hypervisor].inflicted_total(), 1);
+}
+
+/// Steps whose references touch one line each.
+fn steps_by_line() -> impl Strategy<Value = Vec<Step>> {
+    steps().prop_map(|mut steps| {
+        for step in &mut steps {
+            if let Step::Run { shape, addresses, .. } = step {
+                // The code of the others crosses lines.
+                *shape = [0, 2, 3, 5, 6, 7][*shape % 6];
+                // At most 8 bytes each.
+                addresses.iter_mut().for_each(|address| *address &= !7);
+            }
+        }
+        steps
+    })
+}
+
+proptest! {
+    #[test]
+    fn evictions_by_others_are_what_was_inflicted_where_each_reference_touches_one_line(
+        steps in steps_by_line(),
+        warm_up in 0..40u64,
+    ) {
+        for machine in [small(&[]), small(&[("l1d.size", "128"), ("l1d.ways", "1")])] {
+            let mut replay =
+                Replay::new(&machine, ByPage, initial(), Extent { range: 0..u64::MAX, warm_up });
+            replay.classify();
+            for mut batch in batches(&steps, 50) {
+                replay.batch(&mut batch);
+            }
+            let Ok((profile, _)) = replay.finish() else { continue };
+            let classes = profile.classes.expect("asked for");
+            for (level, matrix) in classes.evictions.iter().enumerate() {
+                let mut others: BTreeMap<Layer, BTreeMap<Layer, u64>> = BTreeMap::new();
+                let mut own: BTreeMap<Layer, u64> = BTreeMap::new();
+                for (&(missed, by), &misses) in matrix {
+                    if missed == by {
+                        own.insert(missed, misses);
+                    } else {
+                        others.entry(missed).or_default().insert(by, misses);
+                    }
+                }
+                for (layer, misses) in &classes.level(level) {
+                    let by_others = others.remove(layer).unwrap_or_default();
+                    prop_assert_eq!(&misses.inflicted, &by_others, "level {}", level + 1);
+                    let own = own.remove(layer).unwrap_or(0);
+                    prop_assert_eq!(misses.conflict + misses.capacity, own, "level {}", level + 1);
+                }
+                prop_assert!(others.is_empty() && own.is_empty(), "misses of nobody");
+            }
+        }
+    }
+
+    #[test]
+    fn evictions_before_and_after_a_warm_up_add_up_to_all(steps in steps(), warm_up in 1..300u64) {
+        let machine = small(&[]);
+        let run = |range, warm_up| {
+            let mut replay = Replay::new(&machine, ByPage, initial(), Extent { range, warm_up });
+            replay.classify();
+            for mut batch in batches(&steps, 50) {
+                replay.batch(&mut batch);
+            }
+            let profile = replay.finish().expect("the laws hold").0;
+            (profile.total.instructions, profile.classes.expect("asked for").evictions)
+        };
+        let (instructions, all) = run(0..u64::MAX, 0);
+        prop_assume!(warm_up < instructions);
+        let (_, mut sum) = run(0..warm_up, 0);
+        let (_, late) = run(0..u64::MAX, warm_up);
+        for (sum, late) in sum.iter_mut().zip(late) {
+            for (pair, misses) in late {
+                *sum.entry(pair).or_default() += misses;
+            }
+        }
+        prop_assert_eq!(sum, all);
+    }
 }
 
 #[test]
