@@ -8,7 +8,7 @@ use crate::selection::Selection;
 use strata_cachemodel::{
     ByteSize, EventDelivery, Machine, PageSize, TagScheme, TlbArraySpec, TlbSpec,
 };
-use strata_sim::Profile;
+use strata_sim::{Profile, UnknownPartitions};
 
 /// A profile and where it came from: all that its tables, CSV and JSON are made of.
 #[derive(Clone, Debug)]
@@ -110,6 +110,7 @@ impl ProfileReport {
         }
         out.extend(self.known().remarks(&self.profile.machine));
         out.extend(self.cpus());
+        out.extend(self.partitions());
         out.extend(self.estimate());
         let flushes = &self.profile.counts.flushes;
         if matches!(self.profile.machine.tags(), TagScheme::WhatIf(_)) {
@@ -152,6 +153,18 @@ impl ProfileReport {
                 "{of_trace} CPUs in the trace share {} of the machine, which switches between them \
                  by CR3 writes; --set cpus={of_trace} gives each its own",
                 counted(u64::from(of_machine), "CPU"),
+            )
+        })
+    }
+
+    /// Partitions of nobody; where nothing was replayed they are not worth a word.
+    fn partitions(&self) -> Option<String> {
+        let UnknownPartitions { keys, known } = &self.profile.unknown_partitions;
+        (!keys.is_empty() && !known.is_empty()).then(|| {
+            format!(
+                "without effect: {}; no layer or domain that was replayed is called so; there are {}",
+                keys.join(", "),
+                known.join(", "),
             )
         })
     }

@@ -4,6 +4,7 @@
 //! fetch and data access through a [`Hierarchy`](strata_cachemodel::Hierarchy), and charges what
 //! happened to the function that did it.
 
+mod actors;
 mod addressing;
 mod capture_names;
 mod counters;
@@ -20,6 +21,7 @@ mod replay;
 mod trim;
 mod who;
 
+pub use actors::UnknownPartitions;
 pub use addressing::{Addressing, Page};
 pub use capture_names::{CaptureNames, FINGERPRINTS, NamesError};
 pub use counters::{Counters, Level, Tally};

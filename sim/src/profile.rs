@@ -1,5 +1,6 @@
 //! What a replay found: counts by function, and totals that they sum to.
 
+use crate::actors::UnknownPartitions;
 use crate::counters::{Counters, Tally};
 use crate::data_misses::DataSide;
 use crate::error::Error;
@@ -34,6 +35,8 @@ pub struct Profile {
     pub classes: Option<MissClasses>,
     /// Pages or objects that data misses were on, if that was asked for.
     pub data: Option<DataSide>,
+    /// What the machine's partitions name and nobody replayed is.
+    pub unknown_partitions: UnknownPartitions,
 }
 
 impl Profile {
@@ -75,7 +78,16 @@ impl Profile {
                 return Err(Error::Sum { counter, sum, total: machine_total });
             }
         }
-        Ok(Profile { machine, rows, total, counts, remarks, classes: None, data: None })
+        Ok(Profile {
+            machine,
+            rows,
+            total,
+            counts,
+            remarks,
+            classes: None,
+            data: None,
+            unknown_partitions: UnknownPartitions::default(),
+        })
     }
 
     /// Holds what was collected besides the rows against them.

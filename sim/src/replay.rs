@@ -1,5 +1,6 @@
 //! A stream run through a machine, with every reference charged to the function that made it.
 
+use crate::actors::{Actors, UnknownPartitions};
 use crate::addressing::{Addressing, Now};
 use crate::counters::{Counters, Rows};
 use crate::data_misses::{DataGrain, DataWatch};
@@ -427,18 +428,23 @@ impl<N: Namer> Replay<N> {
         let counts = self.hierarchy.counts() - baseline;
         counts.check_laws(self.hierarchy.machine())?;
         let classes = self.hierarchy.cache_classes().map(|_| {
-            let layers = self.actors.as_ref().map_or(&[][..], |actors| &actors.layers);
+            let layers = self.actors.as_ref().map_or(&[][..], Actors::layers);
             MissClasses::between(&self.classes_before, &self.classes(), layers)
         });
         let mut remarks = self.remarks;
         remarks.untranslated_pages = self.addressing.unknown_pages;
         remarks.cpus = self.state.cpus.len() as u64;
+        let unknown_partitions =
+            self.actors.as_ref().map_or_else(UnknownPartitions::default, |actors| {
+                actors.unknown_partitions(self.hierarchy.machine())
+            });
         let (functions, namer) = self.who.settle(&self.tables.blocks);
         let rows = merge(functions.into_iter().zip(self.rows.settle()));
         let machine = self.hierarchy.machine().clone();
         let mut profile = Profile::new(machine, rows, counts, remarks)?;
         profile.data = self.data.map(|data| data.settle(&namer, &self.tables));
         profile.classes = classes;
+        profile.unknown_partitions = unknown_partitions;
         profile.check_parts()?;
         Ok((profile, namer))
     }
@@ -474,33 +480,6 @@ impl<'b> Executions<'b> {
         let iterations =
             if plan.repeats { self.iterations.next().copied().unwrap_or(0) } else { 0 };
         (own, iterations)
-    }
-}
-
-/// Numbers of layers, for machines to which it matters who acts.
-#[derive(Debug, Default)]
-struct Actors {
-    layers: Vec<strata_symbols::Layer>,
-    present: Option<strata_symbols::Layer>,
-}
-
-impl Actors {
-    fn announce(&mut self, layer: strata_symbols::Layer, hierarchy: &mut Hierarchy) {
-        if self.present == Some(layer) {
-            return;
-        }
-        self.present = Some(layer);
-        let known = self.layers.iter().position(|known| *known == layer);
-        let number = known.unwrap_or(self.layers.len());
-        // More than 256 layers share the last number.
-        let actor = strata_cachemodel::Actor(u8::try_from(number).unwrap_or(u8::MAX));
-        if known.is_none() {
-            self.layers.push(layer);
-            let name = layer.to_string();
-            let domain = layer.domain().map_or_else(|| name.clone(), |domain| domain.to_string());
-            hierarchy.name_actor(actor, &name, &domain);
-        }
-        hierarchy.set_actor(actor);
     }
 }
 

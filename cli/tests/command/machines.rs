@@ -210,6 +210,29 @@ fn columns_of_who_evicted_whom_are_those_of_the_json() {
 }
 
 #[test]
+fn a_partition_of_nobody_in_the_trace_is_a_remark_that_names_who_there_is() {
+    let partitions = |names: &[&str]| {
+        let set = names.iter().map(|name| format!("l2.partition.{name}=0-3")).collect::<Vec<_>>();
+        set.into_iter().flat_map(|set| ["--set".to_owned(), set]).collect::<Vec<_>>()
+    };
+    let with = |names: &[&str], more: &[&str]| {
+        let set = partitions(names);
+        let arguments: Vec<_> =
+            set.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        run(&arguments)
+    };
+    let said = "without effect: l2.partition.dmo1, l2.partition.dom7-kernel; no layer or domain that \
+                was replayed is called so; there are hypervisor, dom0, dom0-kernel, dom1, \
+                dom1-kernel, dom1-user, idle";
+    let wrong = ["dom0", "dom7-kernel", "dmo1", "dom1-user"];
+    let report: Value = serde_json::from_str(&with(&wrong, &["--format", "json"])).unwrap();
+    assert!(report["remarks"].as_array().unwrap().contains(&said.into()), "{}", report["remarks"]);
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words(&with(&wrong, &[])).contains(&format!("note {said}")));
+    assert!(!with(&["dom0", "dom1-user"], &[]).contains("without effect"));
+}
+
+#[test]
 fn help_lists_every_preset() {
     let help = output(strata(["replay", "--help"]));
     for name in strata_cachemodel::preset::names() {

@@ -79,3 +79,27 @@ fn after_a_cache_flush_every_line_is_fetched_again_and_no_translation() {
     let (fetches, data, pages) = twice(&[]);
     assert_eq!(twice(&[Step::CacheFlush]), (2 * fetches, 2 * data, pages));
 }
+
+#[test]
+fn partitions_of_layers_and_domains_that_were_not_replayed_are_told() {
+    let unknown = |partitions: &[(&str, &str)], extent: Extent| {
+        let steps = [run(0), run(2)];
+        replay(&small(partitions), Nameless, batches(&steps, 50), extent).unknown_partitions
+    };
+    let some = [
+        ("l1d.partition.hypervisor", "0"),
+        ("l1d.partition.dom1", "1"),
+        ("l1d.partition.dom1-user", "1-2"),
+        ("l1d.partition.dom1-kernel", "3"),
+        ("l2.partition.dom7", "0"),
+        ("l2.partition.dom1", "0"),
+    ];
+    let found = unknown(&some, Extent::default());
+    assert_eq!(found.keys, ["l1d.partition.dom1-kernel", "l2.partition.dom7"]);
+    assert_eq!(found.known, ["hypervisor", "dom1", "dom1-user"]);
+    // The hypervisor fills its ways before counting begins.
+    assert_eq!(unknown(&some, Extent { range: 0..u64::MAX, warm_up: 3 }), found);
+    let late = unknown(&some, Extent { range: 3..u64::MAX, warm_up: 0 });
+    assert_eq!(late.keys[1..], ["l1d.partition.hypervisor", "l2.partition.dom7"]);
+    assert!(unknown(&some[..3], Extent::default()).keys.is_empty());
+}
