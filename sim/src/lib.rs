@@ -6,6 +6,7 @@
 
 mod actors;
 mod addressing;
+mod calls;
 mod capture_names;
 mod counters;
 mod data_misses;
@@ -23,6 +24,7 @@ mod who;
 
 pub use actors::UnknownPartitions;
 pub use addressing::{Addressing, Page};
+pub use calls::{Arrival, Link, Path, PathId, Paths, ReturnReport, Scene, Tracer, Visit};
 pub use capture_names::{CaptureNames, FINGERPRINTS, NamesError};
 pub use counters::{Counters, Level, Tally};
 pub use data_misses::{DataGrain, DataMisses, DataRow, DataSide};
