@@ -4,11 +4,13 @@ use crate::capture_input::{CaptureInput, hex};
 use crate::quantity::Span;
 use crate::talk::TalkArgs;
 use anyhow::{Context, anyhow, bail};
+use std::any::Any;
 use std::time::Instant;
 use strata_cachemodel::Machine;
 use strata_results::{ProfileReport, Provenance, Symbols};
 use strata_sim::{
-    CaptureNames, DataGrain, Extent, Nameless, Namer, Profile, ReadReport, Replay, for_each_batch,
+    CallRecord, CaptureNames, DataGrain, Extent, Nameless, Namer, Profile, ReadReport, Replay,
+    Tracer, for_each_batch,
 };
 use strata_workloads::trace::Lacks;
 
@@ -39,17 +41,41 @@ impl Replaying {
     /// # Errors
     /// If the trace or its symbols are unusable, or a law is broken.
     pub(crate) fn run(&self, input: &CaptureInput) -> anyhow::Result<ProfileReport> {
+        Ok(self.run_with(input, None)?.0)
+    }
+
+    /// Replays `input` with its calls followed, and tells `tracer` of every visit.
+    ///
+    /// # Errors
+    /// As [`Replaying::run`].
+    pub(crate) fn trace<T: Tracer>(
+        &self,
+        input: &CaptureInput,
+        tracer: T,
+    ) -> anyhow::Result<Traced<T>> {
+        let (report, traced) = self.run_with(input, Some(Box::new(tracer)))?;
+        let (tracer, record) = traced.context("a replay with a tracer gives it back")?;
+        let tracer: Box<dyn Any> = tracer;
+        let tracer = tracer.downcast().map_err(|_| anyhow!("the tracer came back as another"))?;
+        Ok(Traced { tracer: *tracer, record, report })
+    }
+
+    fn run_with(
+        &self,
+        input: &CaptureInput,
+        tracer: Option<Box<dyn Tracer>>,
+    ) -> anyhow::Result<(ProfileReport, Option<Calls>)> {
         let (driven, symbols) = match &input.folder {
             Some((folder, manifest)) if self.symbols => {
-                let driven = self.drive(input, CaptureNames::open(folder, manifest)?)?;
+                let driven = self.drive(input, CaptureNames::open(folder, manifest)?, tracer)?;
                 driven.names.check()?;
                 let complaints = driven.names.complaints();
                 (driven.without_names(), Symbols::Used { complaints })
             }
-            Some(_) => (self.drive(input, Nameless)?, Symbols::Off),
-            None => (self.drive(input, Nameless)?, Symbols::None),
+            Some(_) => (self.drive(input, Nameless, tracer)?, Symbols::Off),
+            None => (self.drive(input, Nameless, tracer)?, Symbols::None),
         };
-        let Driven { profile, read, stopped, lacks, .. } = driven;
+        let Driven { profile, calls, read, stopped, lacks, .. } = driven;
         // Reading runs ahead of the replay: what it met beyond the range depends on luck.
         let truncated = read.truncated.filter(|_| !stopped);
         if let (Some(why), false) = (&truncated, self.allow_truncated) {
@@ -63,7 +89,7 @@ impl Replaying {
         } else {
             Some(hex(&read.hash))
         };
-        Ok(ProfileReport {
+        let report = ProfileReport {
             profile,
             provenance: Provenance {
                 source: input.name.clone(),
@@ -76,11 +102,18 @@ impl Replaying {
                 symbols,
                 lacks,
             },
-        })
+        };
+        Ok((report, calls))
     }
 
-    fn drive<N: Namer>(&self, input: &CaptureInput, names: N) -> anyhow::Result<Driven<N>> {
+    fn drive<N: Namer>(
+        &self,
+        input: &CaptureInput,
+        names: N,
+        tracer: Option<Box<dyn Tracer>>,
+    ) -> anyhow::Result<Driven<N>> {
         let started = Instant::now();
+        let is_traced = tracer.is_some();
         let (reader, _) = input.reader()?;
         let lacks = reader.lacks();
         if lacks.fetches && (self.span != Span { from: 0, to: None } || self.warm_up > 0) {
@@ -113,6 +146,9 @@ impl Replaying {
                 if let Some(grain) = self.data {
                     replay.watch_data(grain);
                 }
+                if let Some(tracer) = tracer {
+                    replay.trace(tracer);
+                }
                 replay
             },
             |replay, batch| {
@@ -130,19 +166,40 @@ impl Replaying {
             bail!("{}: the trace holds no instructions; record it again", input.place());
         }
         let (replayed, stopped) = (replay.position(), replay.is_done());
-        let (profile, names) = replay.finish().with_context(|| input.place())?;
+        let (profile, names, calls) = if is_traced {
+            let (profile, names, tracer, record) =
+                replay.finish_traced().with_context(|| input.place())?;
+            (profile, names, Some((tracer, record)))
+        } else {
+            let (profile, names) = replay.finish().with_context(|| input.place())?;
+            (profile, names, None)
+        };
         let seconds = started.elapsed().as_secs_f64();
         self.talk.detail(&format!(
             "{replayed} instructions in {seconds:.2} s, {:.0} million each second",
             replayed as f64 / seconds / 1e6
         ));
-        Ok(Driven { profile, read, stopped, lacks, names })
+        Ok(Driven { profile, calls, read, stopped, lacks, names })
     }
+}
+
+/// What a replay that followed calls has found besides.
+type Calls = (Box<dyn Tracer>, CallRecord);
+
+/// A replay whose calls were followed.
+pub(crate) struct Traced<T> {
+    /// What was told of the visits.
+    pub(crate) tracer: T,
+    /// Paths, functions, and how well returns could be followed.
+    pub(crate) record: CallRecord,
+    /// Machine, provenance and totals.
+    pub(crate) report: ProfileReport,
 }
 
 /// A replay that has ended.
 struct Driven<N> {
     profile: Profile,
+    calls: Option<Calls>,
     read: ReadReport,
     /// It reached the end of its range before that of the trace.
     stopped: bool,
@@ -152,7 +209,7 @@ struct Driven<N> {
 
 impl<N> Driven<N> {
     fn without_names(self) -> Driven<Nameless> {
-        let Driven { profile, read, stopped, lacks, names: _ } = self;
-        Driven { profile, read, stopped, lacks, names: Nameless }
+        let Driven { profile, calls, read, stopped, lacks, names: _ } = self;
+        Driven { profile, calls, read, stopped, lacks, names: Nameless }
     }
 }

@@ -5,9 +5,15 @@
 //! time from its coming there to its going elsewhere is a *visit*. Visits, in order, are the whole
 //! stream, and everything that tells a story of it is made from them.
 
+mod ending;
+mod engine;
 mod paths;
+mod stack;
+mod trace;
 
 pub use paths::{Link, Path, PathId, Paths};
+pub use trace::CallRecord;
+pub(crate) use trace::{CallTrace, Coming};
 
 use crate::counters::Counters;
 use crate::functions::Function;
@@ -22,7 +28,7 @@ pub enum Arrival {
     Call,
     /// By a jump to the first byte of another function, which then returns in its place.
     Tail,
-    /// It ran on from the function before in memory.
+    /// It ran on from the function before in memory, or jumped into the middle of this one.
     FallThrough,
     /// By a RET to the address that was pushed.
     Return,
@@ -80,7 +86,7 @@ pub struct Scene<'s> {
 }
 
 /// Is told of all visits and events of a stream, in order.
-pub trait Tracer {
+pub trait Tracer: std::any::Any {
     /// A visit has ended. Events in it have been told before.
     fn visit(&mut self, visit: &Visit, scene: &Scene<'_>);
 

@@ -177,6 +177,21 @@ impl Counters {
         Some(cycles)
     }
 
+    /// Adds executions, each reference of them taken for a hit in level 1 and TLB, without iterations
+    /// of their `rep`.
+    #[inline]
+    pub(crate) fn add_hits(&mut self, plan: &Plan, executions: u64) {
+        let [completed, reads, writes] =
+            [plan.completed, plan.reads, plan.once - plan.reads].map(|n| u64::from(n) * executions);
+        self.instructions += completed;
+        let first = &mut self.levels[0];
+        first.instructions.accesses += completed;
+        first.reads.accesses += reads;
+        first.writes.accesses += writes;
+        self.itlb.accesses += completed;
+        self.dtlb.accesses += reads + writes;
+    }
+
     /// Adds how a reference differed from a hit in level 1 and TLB, which is already counted.
     pub(crate) fn deviate(&mut self, kind: RefKind, outcome: &Outcome) {
         self.count(kind, outcome);

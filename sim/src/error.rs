@@ -15,6 +15,9 @@ pub enum Error {
         "conservation law broken: {0}; this is a fault in strata, and no figure of this run can be trusted"
     )]
     Law(#[from] BrokenLaw),
+    /// The calls were asked for of a replay that did not follow them.
+    #[error("this replay followed no calls: give it a tracer before its first batch")]
+    NotTraced,
     /// The sum over functions is not the total.
     #[error(
         "conservation law broken: the functions' {counter} sum to {sum}, the machine counted {total}; this is a fault in strata, and no figure of this run can be trusted"

@@ -24,7 +24,9 @@ mod who;
 
 pub use actors::UnknownPartitions;
 pub use addressing::{Addressing, Page};
-pub use calls::{Arrival, Link, Path, PathId, Paths, ReturnReport, Scene, Tracer, Visit};
+pub use calls::{
+    Arrival, CallRecord, Link, Path, PathId, Paths, ReturnReport, Scene, Tracer, Visit,
+};
 pub use capture_names::{CaptureNames, FINGERPRINTS, NamesError};
 pub use counters::{Counters, Level, Tally};
 pub use data_misses::{DataGrain, DataMisses, DataRow, DataSide};

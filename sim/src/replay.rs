@@ -2,6 +2,7 @@
 
 use crate::actors::{Actors, UnknownPartitions};
 use crate::addressing::{Addressing, Now};
+use crate::calls::CallTrace;
 use crate::counters::{Counters, Rows};
 use crate::data_misses::{DataGrain, DataWatch};
 use crate::delivery;
@@ -18,6 +19,7 @@ use strata_workloads::trace::{Batch, Definitions, Interrupt, Lacks, MachineState
 
 mod events;
 mod near;
+mod traced;
 
 /// What part of a stream is replayed and counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +76,7 @@ pub struct Replay<N> {
     baseline: Option<Counts>,
     remarks: Remarks,
     actors: Option<Actors>,
+    calls: Option<Box<CallTrace>>,
     classes_before: Classes,
     data: Option<DataWatch>,
     /// The row that the present CPU executed last, and those of the others.
@@ -103,6 +106,7 @@ impl<N: Namer> Replay<N> {
             extent,
             position: 0,
             remarks: Remarks::default(),
+            calls: None,
             classes_before: Classes::default(),
             data: None,
             last_row: None,
@@ -154,6 +158,9 @@ impl<N: Namer> Replay<N> {
         let tables = std::mem::take(&mut self.tables);
         let plans = std::mem::replace(&mut self.plans, Plans::new(1));
         self.charges.resize(plans.all().len(), near::Charge::NONE);
+        if let Some(calls) = &mut self.calls {
+            calls.extend(&tables);
+        }
         self.run(batch, &tables, &plans);
         self.tables = tables;
         self.plans = plans;
@@ -162,6 +169,7 @@ impl<N: Namer> Replay<N> {
     fn run(&mut self, batch: &Batch, tables: &Definitions, plans: &Plans) {
         let mut executions = Executions {
             shapes: batch.shapes.iter(),
+            stack_pointers: &batch.stack_pointers,
             addresses: &batch.addresses,
             iterations: batch.iterations.iter(),
         };
@@ -184,7 +192,9 @@ impl<N: Namer> Replay<N> {
         plans: &Plans,
     ) {
         let only_counts = self.actors.is_none() && self.data.is_none() && self.baseline.is_some();
-        if only_counts && self.hierarchy.has_near() {
+        if self.calls.is_some() {
+            self.executions_traced(executions, count, tables, plans);
+        } else if only_counts && self.hierarchy.has_near() {
             self.executions_near(executions, count, tables, plans);
         } else {
             self.executions_in_full(executions, count, tables, plans);
@@ -211,9 +221,33 @@ impl<N: Namer> Replay<N> {
         }
     }
 
+    /// The same, with calls followed.
+    fn executions_traced(
+        &mut self,
+        executions: &mut Executions<'_>,
+        count: usize,
+        tables: &Definitions,
+        plans: &Plans,
+    ) {
+        for _ in 0..count {
+            let Some(shape) = executions.next_shape() else { return };
+            let stack_pointer = executions.stack_pointer();
+            let plan = plans.of(shape);
+            let (own, iterations) = executions.take(plan);
+            self.traced_execution(shape, plan, stack_pointer, own, iterations, tables, plans);
+            self.position += u64::from(plan.completed);
+            if self.baseline.is_none() {
+                self.end_warm_up();
+            }
+        }
+    }
+
     #[cold]
     fn end_warm_up(&mut self) {
         if self.position >= self.extent.range.start.saturating_add(self.extent.warm_up) {
+            if let Some(calls) = &mut self.calls {
+                calls.begin_counting();
+            }
             self.baseline = Some(self.hierarchy.counts());
             self.classes_before = self.classes();
             self.data.iter_mut().for_each(DataWatch::clear);
@@ -411,7 +445,13 @@ impl<N: Namer> Replay<N> {
     ///
     /// # Errors
     /// Fails if a law is broken, or if nothing of the range was in the stream.
-    pub fn finish(mut self) -> Result<(Profile, N), Error> {
+    pub fn finish(self) -> Result<(Profile, N), Error> {
+        let (profile, _, namer) = self.finish_with_functions()?;
+        Ok((profile, namer))
+    }
+
+    /// The same, with the function of each number.
+    fn finish_with_functions(mut self) -> Result<(Profile, Vec<Function>, N), Error> {
         self.settle_charges();
         let Range { start, end } = self.extent.range;
         let nothing = |why: &str| Error::Range {
@@ -439,14 +479,14 @@ impl<N: Namer> Replay<N> {
                 actors.unknown_partitions(self.hierarchy.machine())
             });
         let (functions, namer) = self.who.settle(&self.tables.blocks);
-        let rows = merge(functions.into_iter().zip(self.rows.settle()));
+        let rows = merge(functions.iter().cloned().zip(self.rows.settle()));
         let machine = self.hierarchy.machine().clone();
         let mut profile = Profile::new(machine, rows, counts, remarks)?;
         profile.data = self.data.map(|data| data.settle(&namer, &self.tables));
         profile.classes = classes;
         profile.unknown_partitions = unknown_partitions;
         profile.check_parts()?;
-        Ok((profile, namer))
+        Ok((profile, functions, namer))
     }
 }
 
@@ -454,6 +494,8 @@ impl<N: Namer> Replay<N> {
 #[derive(Clone)]
 struct Executions<'b> {
     shapes: std::slice::Iter<'b, strata_workloads::trace::ShapeId>,
+    /// Of all executions of the batch.
+    stack_pointers: &'b [u64],
     addresses: &'b [u64],
     iterations: std::slice::Iter<'b, u64>,
 }
@@ -470,6 +512,12 @@ impl<'b> Executions<'b> {
     #[inline(always)]
     fn next_shape(&mut self) -> Option<usize> {
         Some(self.shapes.next()?.index())
+    }
+
+    /// Stack pointer before the execution whose shape was taken last; 0 if it is not known.
+    fn stack_pointer(&self) -> u64 {
+        let taken = self.stack_pointers.len().checked_sub(self.shapes.len() + 1);
+        taken.and_then(|index| self.stack_pointers.get(index)).copied().unwrap_or(0)
     }
 
     /// Addresses and iterations of an execution.

@@ -31,6 +31,10 @@ impl<N: Namer> Replay<N> {
             Event::Gap { .. } => self.remarks.gaps += 1,
             _ => {}
         }
+        if let Some(calls) = &mut self.calls {
+            let counts = live && self.baseline.is_some();
+            calls.event(self.position, event, counts, self.who.functions(), &self.state);
+        }
         if live {
             self.model(event);
         } else if matches!(
@@ -96,7 +100,9 @@ impl<N: Namer> Replay<N> {
             }
             Event::VmExit { .. } => {
                 self.remarks.guest_switches += 1;
-                if let Some(row) = self.last_row {
+                if let Some(calls) = &mut self.calls {
+                    calls.counters().into_iter().for_each(|counters| counters.exits += 1);
+                } else if let Some(row) = self.last_row {
                     self.rows.deviations[row as usize].exits += 1;
                 }
                 ControlEvent::GuestExit

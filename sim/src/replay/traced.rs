@@ -1,0 +1,217 @@
+//! Executions whose calls are followed: what happens is counted by visit.
+
+use super::Replay;
+use crate::addressing::Now;
+use crate::calls::{CallRecord, CallTrace, Coming, Tracer, Visit};
+use crate::error::Error;
+use crate::functions::{FunctionId, Namer, Segment};
+use crate::plans::{Plan, Plans};
+use crate::profile::Profile;
+use crate::who::Charged;
+use strata_cachemodel::{Outcome, RefKind};
+use strata_workloads::trace::Definitions;
+
+impl<N: Namer> Replay<N> {
+    /// From now on follows calls and tells `tracer` of every visit, at half the speed or less; to
+    /// be called before the first batch.
+    pub fn trace(&mut self, tracer: Box<dyn Tracer>) {
+        self.calls = Some(Box::new(CallTrace::new(tracer)));
+    }
+
+    /// As [`Replay::finish`], with what the trace of calls has found.
+    ///
+    /// # Errors
+    /// As [`Replay::finish`]; also if no tracer was given.
+    pub fn finish_traced(mut self) -> Result<(Profile, N, Box<dyn Tracer>, CallRecord), Error> {
+        self.end_visit();
+        let calls = self.calls.take().ok_or(Error::NotTraced)?;
+        let (profile, functions, namer) = self.finish_with_functions()?;
+        let (tracer, record) = calls.finish(functions);
+        Ok((profile, namer, tracer, record))
+    }
+
+    /// Makes an execution, or only follows it where it does not count.
+    #[expect(clippy::too_many_arguments, reason = "all that an execution consists of")]
+    pub(super) fn traced_execution(
+        &mut self,
+        shape: usize,
+        plan: &Plan,
+        stack_pointer: u64,
+        addresses: &[u64],
+        iterations: u64,
+        tables: &Definitions,
+        plans: &Plans,
+    ) {
+        let index = plan.block as usize;
+        let charged = self.who.of(index, plan.privilege, &self.state, &mut self.addressing, tables);
+        if self.rows.executed.len() < self.who.functions().len() {
+            self.rows.grow(self.who.functions().len());
+        }
+        let is_live = self.extent.range.contains(&self.position);
+        let mut coming = Coming {
+            shape,
+            address: tables.blocks[index].address,
+            stack_pointer,
+            function: FunctionId(0),
+            space: self.addressing.space(),
+            at: self.position,
+            counts: is_live && self.baseline.is_some(),
+        };
+        let segments: &[Segment] = match charged {
+            Charged::Row(row) => &[Segment { first: 0, function: FunctionId(row as u32) }],
+            Charged::Split => self.who.segments(index, &self.state, &mut self.addressing, tables),
+        };
+        // A copy only where there are several.
+        if let [only] = segments {
+            coming.function = only.function;
+            self.begin_visit(&coming);
+            if is_live {
+                self.make_whole(plan, addresses, iterations, tables, plans);
+            }
+        } else {
+            let segments = segments.to_vec();
+            coming.function = segments[0].function;
+            self.begin_visit(&coming);
+            self.make_parts(
+                &segments,
+                coming,
+                is_live,
+                (plan, addresses, iterations),
+                tables,
+                plans,
+            );
+        }
+    }
+
+    fn begin_visit(&mut self, coming: &Coming) {
+        let Some(calls) = &mut self.calls else { return };
+        let ended = calls.begin(coming, self.who.functions(), &self.state);
+        self.count_visit(ended);
+    }
+
+    pub(super) fn end_visit(&mut self) {
+        let Some(calls) = &mut self.calls else { return };
+        let ended = calls.end_visit(self.who.functions(), &self.state);
+        self.count_visit(ended);
+    }
+
+    /// Adds a visit that has ended to its function's row.
+    fn count_visit(&mut self, ended: Option<Visit>) {
+        if let (Some(visit), Some(calls)) = (ended, &self.calls) {
+            let FunctionId(row) = calls.function_of(&visit);
+            self.rows.deviations[row as usize] += &visit.counters;
+        }
+    }
+
+    /// Of one function.
+    fn make_whole(
+        &mut self,
+        plan: &Plan,
+        addresses: &[u64],
+        iterations: u64,
+        tables: &Definitions,
+        plans: &Plans,
+    ) {
+        self.deliver_traced(plan.privilege, tables);
+        let mut spare = crate::counters::Counters::default();
+        let counters = self.calls.as_mut().and_then(|calls| calls.counters()).unwrap_or(&mut spare);
+        counters.add_hits(plan, 1);
+        let (once, again) = addresses.split_at(usize::from(plan.once));
+        let mut now = Now { addressing: &mut self.addressing, tables };
+        self.hierarchy.execute(
+            plans.code(plan, &tables.blocks[plan.block as usize]),
+            once,
+            &mut now,
+            &mut |kind, _, outcome| counters.deviate(kind, outcome),
+        );
+        if plan.repeats {
+            counters.rep_iterations += iterations;
+            for (operand, va) in plan.references(plans.repeated(plan), again, iterations) {
+                let bytes = u32::from(operand.bytes);
+                let outcome = self.hierarchy.access(operand.kind, va, bytes, &mut now);
+                counters.count(operand.kind, &outcome);
+            }
+        }
+    }
+
+    /// Of several functions, reference by reference.
+    fn make_parts(
+        &mut self,
+        segments: &[Segment],
+        mut coming: Coming,
+        is_live: bool,
+        (plan, addresses, iterations): (&Plan, &[u64], u64),
+        tables: &Definitions,
+        plans: &Plans,
+    ) {
+        if is_live {
+            self.deliver_traced(plan.privilege, tables);
+        }
+        let code = plans.code(plan, &tables.blocks[plan.block as usize]);
+        let (once, again) = addresses.split_at(usize::from(plan.once));
+        let mut operands = code.operands.iter().zip(once).peekable();
+        let mut later = segments[1..].iter().peekable();
+        let mut va = code.address;
+        // One beyond the completed ones: it may have been begun.
+        for (i, length) in code.lengths.iter().copied().map(Some).chain([None]).enumerate() {
+            if let Some(next) = later.next_if(|next| usize::from(next.first) <= i) {
+                (coming.function, coming.address) = (next.function, va);
+                coming.at = self.position + i as u64;
+                if let Some(calls) = &mut self.calls {
+                    let ended = calls.run_into(&coming, self.who.functions(), &self.state);
+                    self.count_visit(ended);
+                }
+            }
+            if !is_live {
+                continue;
+            }
+            if let Some(length) = length {
+                self.reference_traced(RefKind::Fetch, va, u32::from(length), tables);
+                va = va.wrapping_add(u64::from(length));
+            }
+            while let Some((operand, &address)) =
+                operands.next_if(|(operand, _)| usize::from(operand.instruction) <= i)
+            {
+                self.reference_traced(operand.kind, address, u32::from(operand.bytes), tables);
+            }
+        }
+        if is_live && plan.repeats {
+            for (operand, va) in plan.references(plans.repeated(plan), again, iterations) {
+                self.reference_traced(operand.kind, va, u32::from(operand.bytes), tables);
+            }
+            if let Some(counters) = self.calls.as_mut().and_then(|calls| calls.counters()) {
+                counters.rep_iterations += iterations;
+            }
+        }
+    }
+
+    fn reference_traced(&mut self, kind: RefKind, va: u64, bytes: u32, tables: &Definitions) {
+        let mut now = Now { addressing: &mut self.addressing, tables };
+        let outcome = self.hierarchy.access(kind, va, bytes, &mut now);
+        self.count_traced(kind, &outcome);
+        if kind == RefKind::Fetch
+            && let Some(counters) = self.calls.as_mut().and_then(|calls| calls.counters())
+        {
+            counters.instructions += 1;
+        }
+    }
+
+    fn count_traced(&mut self, kind: RefKind, outcome: &Outcome) {
+        if let Some(counters) = self.calls.as_mut().and_then(|calls| calls.counters()) {
+            counters.count(kind, outcome);
+        }
+    }
+
+    /// Charges the references of a delivery to the handler.
+    fn deliver_traced(&mut self, privilege: u8, tables: &Definitions) {
+        let Some(interrupt) = self.pending.take() else { return };
+        let cpu = *self.state.running();
+        for reference in crate::delivery::references(&interrupt, &cpu, privilege) {
+            let mut now = Now { addressing: &mut self.addressing, tables };
+            let outcome =
+                self.hierarchy.access(reference.kind, reference.address, reference.bytes, &mut now);
+            self.count_traced(reference.kind, &outcome);
+            self.remarks.synthesised_references += 1;
+        }
+    }
+}
