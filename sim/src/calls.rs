@@ -9,6 +9,8 @@ mod ending;
 mod engine;
 mod paths;
 mod stack;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 pub use paths::{Link, Path, PathId, Paths};

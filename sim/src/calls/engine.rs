@@ -339,6 +339,12 @@ impl Engine {
             self.arrive_on(stack, step);
             return Some(Arrival::FallThrough);
         };
+        // A longjmp, or a hypervisor that begins its stack anew: the frame's return address is gone.
+        if top.stack_pointer < step.stack_pointer && !top.is_gate() {
+            self.stacks[stack].drop_dead(|frame| frame < step.stack_pointer);
+            self.arrive_on(stack, step);
+            return Some(Arrival::Unwound);
+        }
         if self.is_same(top.path, step) {
             return None;
         }
@@ -491,10 +497,14 @@ impl Engine {
         on.drop_dead(|frame| frame <= step.stack_pointer);
         on.has_unknown_base &= !on.frames.is_empty();
         let left = on.left.take();
-        let of_domain = |from: StackId| self.stacks[from].context.domain() == step.context.domain();
+        // A kernel is entered for others, a program only where it was left itself.
+        let is_for = |from: StackId| match step.context {
+            Context::Kernel(domain) => self.stacks[from].context.domain() == Some(domain),
+            _ => from == stack,
+        };
         let (below, link, how) = match (cause, left) {
             (Some(Frame { path, how: How::Gate { resume, from: Some(from) }, .. }), _)
-                if of_domain(from) =>
+                if is_for(from) =>
             {
                 let path = self.paths[path];
                 let how = How::Gate { resume, from: Some(from) };
