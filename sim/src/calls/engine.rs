@@ -126,6 +126,7 @@ impl Engine {
                         address: last.after,
                         stack_pointer: step.stack_pointer,
                     });
+                    self.complete(stack, last, resume);
                     Some(self.gate(stack, link, resume, step))
                 }
                 Some(Pending::VmRun) => {
@@ -210,7 +211,7 @@ impl Engine {
     }
 
     fn push(&mut self, stack: StackId, path: PathId, stack_pointer: u64, how: How) {
-        self.stacks[stack].frames.push(Frame { path, stack_pointer, how });
+        self.stacks[stack].frames.push(Frame { path, stack_pointer, how, is_coming: false });
     }
 
     fn leave(&mut self, stack: StackId, address: u64, stack_pointer: u64) {
@@ -251,6 +252,29 @@ impl Engine {
         (target, true)
     }
 
+    /// Carries out a call or return that an interrupt or fault followed before anything else was
+    /// executed: a page fault at the first byte of a function, say.
+    fn complete(&mut self, stack: StackId, last: Ending, resume: Resume) {
+        let (address, stack_pointer) = (resume.address, resume.stack_pointer);
+        match last.last {
+            Last::Call if address != last.after => {
+                self.stacks[stack].drop_dead(|frame| frame <= stack_pointer);
+                let Some(path) = self.stacks[stack].top().map(|top| top.path) else { return };
+                let how = How::Call { returns_to: last.after };
+                self.stacks[stack].frames.push(Frame { path, stack_pointer, how, is_coming: true });
+            }
+            Last::Return { pops } => {
+                let Some((at, left)) = self.returned_frame(stack, address, stack_pointer, pops).0
+                else {
+                    return;
+                };
+                self.stacks[stack].frames.truncate(at);
+                self.count_return(left);
+            }
+            _ => {}
+        }
+    }
+
     fn call(&mut self, stack: StackId, returns_to: u64, step: &Step) -> Arrival {
         self.stacks[stack].drop_dead(|frame| frame <= step.stack_pointer);
         let below = self.stacks[stack].top().map(|top| top.path);
@@ -261,43 +285,56 @@ impl Engine {
         Arrival::Call
     }
 
-    fn ret(&mut self, stack: StackId, pops: u64, step: &Step) -> Arrival {
-        let frames = &self.stacks[stack].frames;
-        let mut left = 0;
-        let mut found = None;
-        let mut begins_here = None;
-        for (at, frame) in frames.iter().enumerate().rev().take(SEARCHED_FRAMES) {
+    /// The frame that a return to this place ends, with the number of calls above it; and the frame
+    /// whose return address it takes.
+    fn returned_frame(
+        &self,
+        stack: StackId,
+        address: u64,
+        stack_pointer: u64,
+        pops: u64,
+    ) -> (Option<(usize, usize)>, Option<usize>) {
+        let (mut left, mut taken) = (0, None);
+        let frames = self.stacks[stack].frames.iter().enumerate().rev();
+        for (at, frame) in frames.take(SEARCHED_FRAMES) {
             match frame.how {
                 How::Gate { .. } => break,
                 How::Call { returns_to } => {
                     // Entry code moves the return address of the frame on top.
-                    let is_left = left == 0 || frame.stack_pointer < step.stack_pointer;
-                    if returns_to == step.address && is_left {
-                        found = Some(at);
-                        break;
+                    let is_left = left == 0 || frame.stack_pointer < stack_pointer;
+                    if returns_to == address && is_left {
+                        return (Some((at, left)), taken);
                     }
-                    if frame.stack_pointer.wrapping_add(pops) == step.stack_pointer {
-                        begins_here = begins_here.or(Some(at));
+                    if frame.stack_pointer.wrapping_add(pops) == stack_pointer {
+                        taken = taken.or(Some(at));
                     }
                     left += 1;
                 }
                 How::Found | How::Tail => {}
             }
         }
-        if let Some(at) = found {
-            self.stacks[stack].frames.truncate(at);
-            self.arrive_on(stack, step);
-            return if left == 0 {
-                self.returns.matched += 1;
-                Arrival::Return
-            } else {
-                self.returns.unwound += 1;
-                Arrival::Unwound
-            };
+        (None, taken)
+    }
+
+    fn count_return(&mut self, left: usize) -> Arrival {
+        if left == 0 {
+            self.returns.matched += 1;
+            Arrival::Return
+        } else {
+            self.returns.unwound += 1;
+            Arrival::Unwound
         }
-        match begins_here {
-            Some(at) => self.return_as_jump(stack, at, step),
-            None => self.return_into_unknown(stack, step),
+    }
+
+    fn ret(&mut self, stack: StackId, pops: u64, step: &Step) -> Arrival {
+        match self.returned_frame(stack, step.address, step.stack_pointer, pops) {
+            (Some((at, left)), _) => {
+                self.stacks[stack].frames.truncate(at);
+                self.arrive_on(stack, step);
+                self.count_return(left)
+            }
+            (None, Some(at)) => self.return_as_jump(stack, at, step),
+            (None, None) => self.return_into_unknown(stack, step),
         }
     }
 
@@ -340,7 +377,12 @@ impl Engine {
             return Some(Arrival::FallThrough);
         };
         // A longjmp, or a hypervisor that begins its stack anew: the frame's return address is gone.
-        if top.stack_pointer < step.stack_pointer && !top.is_gate() {
+        if top.stack_pointer < step.stack_pointer && top.how == How::Found {
+            // Where its return address is was not seen.
+            if let Some(top) = self.stacks[stack].frames.last_mut() {
+                top.stack_pointer = step.stack_pointer;
+            }
+        } else if top.stack_pointer < step.stack_pointer && !top.is_gate() {
             self.stacks[stack].drop_dead(|frame| frame < step.stack_pointer);
             self.arrive_on(stack, step);
             return Some(Arrival::Unwound);
@@ -377,12 +419,16 @@ impl Engine {
     fn rename_top(&mut self, stack: StackId, function: FunctionId) -> Option<Arrival> {
         let top = *self.stacks[stack].frames.last()?;
         let path = self.paths[top.path];
-        if path.function == function {
+        let renamed = if top.is_coming {
+            self.paths.on(Some(top.path), Link::Call, function)
+        } else if path.function == function {
             return None;
-        }
-        let renamed = self.paths.on(path.below, path.link, function);
+        } else {
+            self.paths.on(path.below, path.link, function)
+        };
         if let Some(top) = self.stacks[stack].frames.last_mut() {
             top.path = renamed;
+            top.is_coming = false;
         }
         Some(Arrival::FallThrough)
     }
@@ -400,7 +446,10 @@ impl Engine {
         if self.stacks[stack].frames.is_empty() {
             let path = self.paths.on(None, Link::Start, step.function);
             self.push(stack, path, step.stack_pointer, How::Found);
-        } else if !self.stacks[stack].top().is_some_and(|top| self.is_same(top.path, step)) {
+        } else if !self.stacks[stack]
+            .top()
+            .is_some_and(|top| !top.is_coming && self.is_same(top.path, step))
+        {
             self.rename_top(stack, step.function);
         }
     }

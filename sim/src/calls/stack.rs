@@ -87,6 +87,8 @@ pub(super) struct Frame {
     /// Stack pointer at its first instruction; after a CALL the return address is there.
     pub(super) stack_pointer: u64,
     pub(super) how: How,
+    /// Nothing of its function was executed yet; its path is that of the frame below.
+    pub(super) is_coming: bool,
 }
 
 impl Frame {

@@ -172,13 +172,38 @@ impl World {
         self.go(entry(function), top.stack_pointer);
     }
 
+    /// A page fault at the first byte of the function called.
+    fn call_into_fault(&mut self, function: u32, handler: u32) {
+        let returns_to = self.fresh_address();
+        let stack_pointer = self.top().stack_pointer - 64;
+        self.end(Last::Call, returns_to);
+        let caller = self.top().path;
+        self.push(Link::Call, function, stack_pointer, (returns_to, stack_pointer + 8));
+        let called = std::mem::replace(&mut self.stack().last_mut().unwrap().path, caller);
+        self.enter_handler(InterruptKind::Exception, handler, (entry(function), stack_pointer));
+        // What was called is not known before it is executed.
+        let kernel = self.processes[self.present].kernel.len();
+        let at = kernel.wrapping_sub(2);
+        let process = &mut self.processes[self.present];
+        let frame = if function >= FIRST_OF_KERNEL {
+            &mut process.kernel[at]
+        } else {
+            process.user.last_mut().unwrap()
+        };
+        frame.path = called;
+    }
+
     /// By an interrupt or exception, handled on the kernel's stack.
     fn interrupt(&mut self, kind: InterruptKind, function: u32) {
         let resume = (self.fresh_address(), self.top().stack_pointer - 32);
-        let stack_pointer =
-            if self.in_kernel() { resume.1 - 64 } else { kernel_stack(self.present) - 48 };
         let after = self.address + 1;
         self.end(Last::Other, after);
+        self.enter_handler(kind, function, resume);
+    }
+
+    fn enter_handler(&mut self, kind: InterruptKind, function: u32, resume: (u64, u64)) {
+        let stack_pointer =
+            if self.in_kernel() { resume.1 - 64 } else { kernel_stack(self.present) - 48 };
         self.engine.event(&Event::Interrupt(Interrupt {
             vector: Some(0x30),
             kind,
@@ -312,6 +337,7 @@ impl World {
 enum Deed {
     Call(u32),
     Return,
+    CallIntoFault(u32, u32),
     Tail(u32),
     Interrupt(InterruptKind, u32),
     Syscall(u32),
@@ -327,6 +353,7 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         8 => any::<u32>().prop_map(Deed::Call),
         8 => Just(Deed::Return),
         3 => any::<u32>().prop_map(Deed::Tail),
+        1 => (any::<u32>(), 0..48u32).prop_map(|(callee, number)| Deed::CallIntoFault(callee, number)),
         2 => (kind, 0..48u32).prop_map(|(kind, number)| Deed::Interrupt(kind, number)),
         2 => (0..48u32).prop_map(Deed::Syscall),
         4 => Just(Deed::SystemReturn),
@@ -347,6 +374,9 @@ proptest! {
             match deed {
                 Deed::Call(number) => world.call(world.own_function(number)),
                 Deed::Return => world.ret(),
+                Deed::CallIntoFault(callee, number) => {
+                    world.call_into_fault(world.own_function(callee), FIRST_OF_KERNEL + number);
+                }
                 Deed::Tail(number) => world.tail(world.own_function(number)),
                 Deed::Interrupt(kind, number) => world.interrupt(kind, FIRST_OF_KERNEL + number),
                 Deed::Syscall(number) => world.syscall(FIRST_OF_KERNEL + number),
