@@ -4,6 +4,8 @@
 //! fetch and data access through a [`Hierarchy`](strata_cachemodel::Hierarchy), and charges what
 //! happened to the function that did it.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
 mod actors;
 mod addressing;
 mod calls;
