@@ -3,8 +3,8 @@
 use super::ending::Endings;
 use super::engine::{Engine, Step};
 use super::stack::Context;
-use super::{Arrival, Paths, ReturnReport, Scene, Tracer, Visit};
-use crate::counters::Counters;
+use super::{Arrival, PathId, Paths, ReturnReport, Scene, Tracer, Visit};
+use crate::counters::{Counters, Rows};
 use crate::functions::{Function, FunctionId};
 use strata_workloads::trace::{Definitions, Event, MachineState, SpaceId};
 
@@ -38,7 +38,9 @@ pub(crate) struct CallTrace {
     engine: Engine,
     endings: Endings,
     tracer: Box<dyn Tracer>,
-    visit: Option<Visit>,
+    /// The present visit, if there is one.
+    visit: Visit,
+    is_open: bool,
     /// By function, whether it is a thunk.
     thunks: Vec<bool>,
 }
@@ -49,7 +51,16 @@ impl CallTrace {
             engine: Engine::default(),
             endings: Endings::default(),
             tracer,
-            visit: None,
+            visit: Visit {
+                at: 0,
+                path: PathId(0),
+                arrival: Arrival::Start,
+                cpu: 0,
+                address: 0,
+                stack_pointer: 0,
+                counters: Counters::default(),
+            },
+            is_open: false,
             thunks: Vec::new(),
         }
     }
@@ -58,14 +69,15 @@ impl CallTrace {
         self.endings.extend(tables);
     }
 
-    /// Follows control to an execution; the visit that it belongs to is then the present one.
-    /// Returns a visit that ended.
+    /// Follows control to an execution; the visit that it belongs to is then the present one. What
+    /// was counted in a visit that ended goes to its function's row.
     pub(crate) fn begin(
         &mut self,
         coming: &Coming,
         functions: &[Function],
         state: &MachineState,
-    ) -> Option<Visit> {
+        rows: &mut Rows,
+    ) {
         let FunctionId(number) = coming.function;
         for function in &functions[self.thunks.len().min(functions.len())..] {
             self.thunks.push(is_thunk(function));
@@ -82,7 +94,7 @@ impl CallTrace {
         };
         let arrival = self.engine.step(&step);
         self.engine.ended(self.endings.of(coming.shape));
-        self.arrive(arrival, coming, functions, state)
+        self.arrive(arrival, coming, functions, state, rows);
     }
 
     /// Control runs on into another function within an execution.
@@ -91,63 +103,62 @@ impl CallTrace {
         coming: &Coming,
         functions: &[Function],
         state: &MachineState,
-    ) -> Option<Visit> {
+        rows: &mut Rows,
+    ) {
         let arrival = self.engine.run_into(coming.function);
-        self.arrive(arrival, coming, functions, state)
+        self.arrive(arrival, coming, functions, state, rows);
     }
 
+    #[inline]
     fn arrive(
         &mut self,
         arrival: Option<Arrival>,
         coming: &Coming,
         functions: &[Function],
         state: &MachineState,
-    ) -> Option<Visit> {
+        rows: &mut Rows,
+    ) {
         if !coming.counts {
-            self.visit = None;
-            return None;
+            self.is_open = false;
+            return;
         }
-        let arrival = match (arrival, &self.visit) {
-            (Some(arrival), _) => arrival,
-            (None, Some(_)) => return None,
+        let arrival = match arrival {
+            Some(arrival) => arrival,
+            None if self.is_open => return,
             // The range begins here.
-            (None, None) => Arrival::Start,
+            None => Arrival::Start,
         };
-        let path = self.engine.path()?;
-        let ended = self.end_visit(functions, state);
-        self.visit = Some(Visit {
-            at: coming.at,
-            path,
-            arrival,
-            cpu: self.engine.cpu(),
-            address: coming.address,
-            stack_pointer: coming.stack_pointer,
-            counters: Counters::default(),
-        });
-        ended
+        self.end_visit(functions, state, rows);
+        let Some(path) = self.engine.path() else { return };
+        self.is_open = true;
+        let visit = &mut self.visit;
+        (visit.at, visit.path, visit.arrival) = (coming.at, path, arrival);
+        (visit.address, visit.stack_pointer) = (coming.address, coming.stack_pointer);
+        visit.cpu = self.engine.cpu();
     }
 
-    /// Tells of the present visit.
+    /// Tells of the present visit and counts it.
     pub(crate) fn end_visit(
         &mut self,
         functions: &[Function],
         state: &MachineState,
-    ) -> Option<Visit> {
-        let visit = self.visit.take()?;
+        rows: &mut Rows,
+    ) {
+        if !self.is_open {
+            return;
+        }
         let scene = Scene { paths: &self.engine.paths, functions, state };
-        self.tracer.visit(&visit, &scene);
-        Some(visit)
+        self.tracer.visit(&self.visit, &scene);
+        let FunctionId(row) = self.engine.paths[self.visit.path].function;
+        rows.deviations[row as usize] += &self.visit.counters;
+        self.visit.counters = Counters::default();
+        self.is_open = false;
     }
 
-    /// Counts of the present visit.
+    /// Counts of the present visit; of none if there is none.
     #[inline]
     pub(crate) fn counters(&mut self) -> Option<&mut Counters> {
-        self.visit.as_mut().map(|visit| &mut visit.counters)
-    }
-
-    /// The function that a visit is to.
-    pub(crate) fn function_of(&self, visit: &Visit) -> FunctionId {
-        self.engine.paths[visit.path].function
+        self.is_open.then_some(&mut self.visit.counters)
     }
 
     /// An event before the next execution.
@@ -168,7 +179,8 @@ impl CallTrace {
 
     /// Forgets what was counted of the present visit: the warm-up ends here.
     pub(crate) fn begin_counting(&mut self) {
-        self.visit = None;
+        self.is_open = false;
+        self.visit.counters = Counters::default();
     }
 
     pub(crate) fn finish(self, functions: Vec<Function>) -> (Box<dyn Tracer>, CallRecord) {

@@ -2,7 +2,8 @@
 
 use super::Replay;
 use crate::addressing::Now;
-use crate::calls::{CallRecord, CallTrace, Coming, Tracer, Visit};
+use crate::calls::{CallRecord, CallTrace, Coming, Tracer};
+use crate::counters::Counters;
 use crate::error::Error;
 use crate::functions::{FunctionId, Namer, Segment};
 use crate::plans::{Plan, Plans};
@@ -57,49 +58,33 @@ impl<N: Namer> Replay<N> {
             at: self.position,
             counts: is_live && self.baseline.is_some(),
         };
-        let segments: &[Segment] = match charged {
-            Charged::Row(row) => &[Segment { first: 0, function: FunctionId(row as u32) }],
-            Charged::Split => self.who.segments(index, &self.state, &mut self.addressing, tables),
-        };
-        // A copy only where there are several.
-        if let [only] = segments {
-            coming.function = only.function;
+        if let Charged::Row(row) = charged {
+            coming.function = FunctionId(row as u32);
             self.begin_visit(&coming);
             if is_live {
                 self.make_whole(plan, addresses, iterations, tables, plans);
             }
-        } else {
-            let segments = segments.to_vec();
-            coming.function = segments[0].function;
-            self.begin_visit(&coming);
-            self.make_parts(
-                &segments,
-                coming,
-                is_live,
-                (plan, addresses, iterations),
-                tables,
-                plans,
-            );
+            return;
+        }
+        let segments = self.who.segments(index, &self.state, &mut self.addressing, tables).to_vec();
+        coming.function = segments[0].function;
+        self.begin_visit(&coming);
+        self.make_parts(&segments, coming, is_live, (plan, addresses, iterations), tables, plans);
+    }
+
+    #[inline]
+    fn begin_visit(&mut self, coming: &Coming) {
+        if let Some(calls) = &mut self.calls {
+            calls.begin(coming, self.who.functions(), &self.state, &mut self.rows);
+        }
+        if self.actors.is_some() {
+            self.announce(coming.function.0 as usize);
         }
     }
 
-    fn begin_visit(&mut self, coming: &Coming) {
-        let Some(calls) = &mut self.calls else { return };
-        let ended = calls.begin(coming, self.who.functions(), &self.state);
-        self.count_visit(ended);
-    }
-
     pub(super) fn end_visit(&mut self) {
-        let Some(calls) = &mut self.calls else { return };
-        let ended = calls.end_visit(self.who.functions(), &self.state);
-        self.count_visit(ended);
-    }
-
-    /// Adds a visit that has ended to its function's row.
-    fn count_visit(&mut self, ended: Option<Visit>) {
-        if let (Some(visit), Some(calls)) = (ended, &self.calls) {
-            let FunctionId(row) = calls.function_of(&visit);
-            self.rows.deviations[row as usize] += &visit.counters;
+        if let Some(calls) = &mut self.calls {
+            calls.end_visit(self.who.functions(), &self.state, &mut self.rows);
         }
     }
 
@@ -113,8 +98,12 @@ impl<N: Namer> Replay<N> {
         plans: &Plans,
     ) {
         self.deliver_traced(plan.privilege, tables);
-        let mut spare = crate::counters::Counters::default();
-        let counters = self.calls.as_mut().and_then(|calls| calls.counters()).unwrap_or(&mut spare);
+        // The warm-up is counted nowhere.
+        let mut spare = None;
+        let counters = match self.calls.as_mut().and_then(|calls| calls.counters()) {
+            Some(counters) => counters,
+            None => spare.insert(Counters::default()),
+        };
         counters.add_hits(plan, 1);
         let (once, again) = addresses.split_at(usize::from(plan.once));
         let mut now = Now { addressing: &mut self.addressing, tables };
@@ -157,9 +146,9 @@ impl<N: Namer> Replay<N> {
             if let Some(next) = later.next_if(|next| usize::from(next.first) <= i) {
                 (coming.function, coming.address) = (next.function, va);
                 coming.at = self.position + i as u64;
+                self.announce(coming.function.0 as usize);
                 if let Some(calls) = &mut self.calls {
-                    let ended = calls.run_into(&coming, self.who.functions(), &self.state);
-                    self.count_visit(ended);
+                    calls.run_into(&coming, self.who.functions(), &self.state, &mut self.rows);
                 }
             }
             if !is_live {
@@ -203,6 +192,7 @@ impl<N: Namer> Replay<N> {
     }
 
     /// Charges the references of a delivery to the handler.
+    #[inline]
     fn deliver_traced(&mut self, privilege: u8, tables: &Definitions) {
         let Some(interrupt) = self.pending.take() else { return };
         let cpu = *self.state.running();

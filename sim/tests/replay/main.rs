@@ -1,5 +1,6 @@
 //! A replay against a naive one that expands every reference by hand, and what it charges to whom.
 
+mod calls;
 mod counts;
 mod machine;
 mod naive;
