@@ -1,5 +1,6 @@
 //! Speed of a whole replay of a capture's trace: decoding, attribution and model together, the
-//! model's thread alone on decoded batches, the bare model on the same batches, and decoding alone.
+//! model's thread alone on decoded batches, the bare model on the same batches, and decoding alone;
+//! also the whole with calls followed and all counters by path.
 //!
 //! `STRATA_BENCH_TRACE` names a trace; the bundled sample's otherwise.
 
@@ -8,10 +9,26 @@ use std::path::PathBuf;
 use strata_cachemodel::{
     ControlEvent, Hierarchy, Machine, Mapping, RefKind, Reference, Translator,
 };
-use strata_sim::{Addressing, Extent, Nameless, Replay, for_each_batch};
+use strata_sim::{
+    Addressing, Counters, Extent, Nameless, Replay, Scene, Tracer, Visit, for_each_batch,
+};
 use strata_workloads::trace::{
     AccessKind, Batch, ControlRegister, Definitions, Event, MachineState, TraceReader,
 };
+
+/// All counters of every path of calls.
+#[derive(Default)]
+struct ByPath(Vec<Counters>);
+
+impl Tracer for ByPath {
+    fn visit(&mut self, visit: &Visit, _: &Scene<'_>) {
+        let path = visit.path.0 as usize;
+        if self.0.len() <= path {
+            self.0.resize(path + 1, Counters::default());
+        }
+        self.0[path] += &visit.counters;
+    }
+}
 
 fn trace() -> PathBuf {
     std::env::var_os("STRATA_BENCH_TRACE").map_or_else(
@@ -164,6 +181,25 @@ fn replay(c: &mut Criterion) {
             )
             .expect("a whole trace");
             replay.finish().expect("the laws hold").0.total.instructions
+        });
+    });
+    group.bench_function("whole, calls followed", |b| {
+        b.iter(|| {
+            let reader = TraceReader::open(&trace()).expect("a trace");
+            let (replay, _) = for_each_batch(
+                reader,
+                |state| {
+                    let mut replay = Replay::new(&machine, Nameless, state, Extent::default());
+                    replay.trace(Box::<ByPath>::default());
+                    replay
+                },
+                |replay, batch| {
+                    replay.batch(batch);
+                    true
+                },
+            )
+            .expect("a whole trace");
+            replay.finish_traced().expect("the laws hold").0.total.instructions
         });
     });
     group.bench_function("model thread", |b| {
