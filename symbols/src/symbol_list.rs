@@ -20,7 +20,6 @@
 use crate::build_id::BuildId;
 use crate::elf_reader::Segment;
 use crate::error::Result;
-use crate::fingerprint::Fingerprint;
 use crate::list_text::unescape;
 use crate::symbol::SymbolRecord;
 use crate::symbol_line::{self, ListKind, SymbolLine};
@@ -81,8 +80,7 @@ pub(crate) fn read_image(bytes: &[u8], file: &str) -> Result<UserImage> {
         symbols: builder.finish(),
         segments: header.segments,
         is_fixed: header.is_fixed,
-        code: Vec::new(),
-        fingerprint: Fingerprint::default(),
+        ..UserImage::default()
     })
 }
 

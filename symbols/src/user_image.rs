@@ -1,5 +1,7 @@
 //! A program or library: its names, its code bytes, and where in memory it may lie.
 
+use std::sync::Arc;
+
 use crate::agreement::Agreement;
 use crate::build_id::BuildId;
 use crate::elf_reader::{ElfFile, Segment};
@@ -8,6 +10,7 @@ use crate::executed_code::{CodeLine, ExecutedCode, LINE_BYTES};
 use crate::fingerprint::Fingerprint;
 use crate::load_bias::LoadBias;
 use crate::proc_maps::Mapping;
+use crate::source_lines::{Frame, SourceLines};
 use crate::symbol_list;
 use crate::symbol_table::SymbolTable;
 use crate::symbol_table_builder::SymbolTableBuilder;
@@ -29,6 +32,9 @@ pub struct UserImage {
     /// Executable bytes by image address; empty for a trimmed image.
     pub(crate) code: Vec<(u64, Vec<u8>)>,
     pub(crate) fingerprint: Fingerprint,
+    pub(crate) lines: Option<Arc<SourceLines>>,
+    /// Why there are no lines although the file has debugging information.
+    pub(crate) lines_problem: Option<String>,
 }
 
 /// Result of comparing executed bytes with an image.
@@ -70,6 +76,10 @@ impl UserImage {
         if let Some(build_id) = elf.build_id() {
             builder.set_build_id(build_id);
         }
+        let (lines, lines_problem) = match SourceLines::of(&elf) {
+            Ok(lines) => (lines.map(Arc::new), None),
+            Err(problem) => (None, Some(problem)),
+        };
         Ok(Self {
             path: path.to_owned(),
             symbols: builder.finish(),
@@ -77,11 +87,13 @@ impl UserImage {
             is_fixed: elf.is_fixed,
             code: elf.code_bytes(),
             fingerprint: Fingerprint::default(),
+            lines,
+            lines_problem,
         })
     }
 
-    /// Takes the symbols of a separate file of debugging symbols, which stripped programs leave
-    /// out.
+    /// Takes the symbols and lines of a separate file of debugging symbols, which stripped
+    /// programs leave out.
     ///
     /// # Errors
     /// When the file is no ELF file, or belongs to another build.
@@ -96,6 +108,10 @@ impl UserImage {
                 other: self.path.clone(),
                 expected: own.to_string(),
             });
+        }
+        if self.lines.is_none() {
+            self.lines = debug.lines;
+            self.lines_problem = debug.lines_problem.or(self.lines_problem.take());
         }
         let build_id = self.build_id().cloned();
         if debug.symbols.len() > self.symbols.len() {
@@ -129,6 +145,39 @@ impl UserImage {
     /// symbols.
     pub fn has_code(&self) -> bool {
         !self.code.is_empty()
+    }
+
+    /// Whether lines of source code are known for some of its code.
+    pub fn has_lines(&self) -> bool {
+        self.lines.is_some()
+    }
+
+    /// Why no lines are known although the file has debugging information: it is damaged.
+    pub fn lines_problem(&self) -> Option<&str> {
+        self.lines_problem.as_deref()
+    }
+
+    /// The functions that the instruction at an image address belongs to, innermost first: the
+    /// calls that the compiler inlined there, then the function that holds the code, which has
+    /// the symbol's name where there is one. Without debugging information for the address, that
+    /// function alone, without file and line; nothing where no symbol is known either.
+    ///
+    /// The first question about an object file parses its part of the debugging information; ask
+    /// once for each instruction of a static block.
+    pub fn frames(&self, address: u64) -> Vec<Frame> {
+        // A damaged part is as good as none: what the symbols say still holds.
+        let lines = self.lines.as_ref().and_then(|lines| lines.frames(address).ok());
+        let mut frames = lines.unwrap_or_default();
+        if let Some(hit) = self.symbols.lookup(address) {
+            let function = Some(hit.symbol.display_name().into_owned());
+            match frames.last_mut() {
+                Some(outermost) => outermost.function = function,
+                None => {
+                    frames.push(Frame { function, file: None, line: None, inlined: false });
+                }
+            }
+        }
+        frames
     }
 
     /// Fingerprint of code seen running, by image address; empty unless attached.
