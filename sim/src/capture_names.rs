@@ -58,7 +58,8 @@ pub enum NamesError {
 /// Names of everything in a capture.
 ///
 /// Hypervisor and kernels are named as their code is met. Which program runs in an address space
-/// is found from the code bytes that ran in it, once the stream has ended.
+/// is found from the code bytes that ran in it, once the stream has ended, or beforehand by
+/// [`learn`](Self::learn).
 pub struct CaptureNames {
     symbols: MachineSymbols,
     fingerprints: Vec<NamedFingerprint>,
@@ -68,7 +69,8 @@ pub struct CaptureNames {
     user_blocks: Vec<(DomainId, AddressSpaceId, u64, Box<[u8]>)>,
     /// Where direct calls of the hypervisor and of kernels go.
     call_targets: BTreeMap<Layer, BTreeSet<u64>>,
-    settled: bool,
+    /// The programs of all address spaces are known.
+    identified: bool,
 }
 
 const NO_SPACE: AddressSpaceId = AddressSpaceId(u64::MAX);
@@ -104,7 +106,7 @@ impl CaptureNames {
             code: BTreeMap::new(),
             user_blocks: Vec::new(),
             call_targets: BTreeMap::new(),
-            settled: false,
+            identified: false,
         })
     }
 
@@ -119,7 +121,7 @@ impl CaptureNames {
     }
 
     fn identify(&mut self) {
-        if std::mem::replace(&mut self.settled, true) {
+        if std::mem::replace(&mut self.identified, true) {
             return;
         }
         for (&(layer, space), code) in &self.code {
@@ -129,6 +131,14 @@ impl CaptureNames {
                 domain.identify(space, code);
             }
         }
+    }
+
+    /// Forgets what ran, but not which programs the address spaces are of.
+    pub(crate) fn begin_again(&mut self) {
+        self.identify();
+        self.code.clear();
+        self.user_blocks.clear();
+        self.call_targets.clear();
     }
 
     /// Compares the code that ran with the fingerprints that came with the symbols, and looks
@@ -319,6 +329,9 @@ impl Namer for CaptureNames {
         let space = space_of(place);
         self.code.entry((place.layer, space)).or_default().add(place.address, place.code);
         match place.layer {
+            Layer::User(_) if self.identified => {
+                Naming::Known(look_up(&self.symbols, place, space))
+            }
             Layer::User(domain) => {
                 self.user_blocks.push((domain, space, place.address, place.code.into()));
                 Naming::Later

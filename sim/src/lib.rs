@@ -21,6 +21,7 @@ mod pipeline;
 mod plans;
 mod profile;
 mod replay;
+mod survey;
 mod trim;
 mod who;
 
