@@ -67,7 +67,14 @@ impl Replaying {
     ) -> anyhow::Result<(ProfileReport, Option<Calls>)> {
         let (driven, symbols) = match &input.folder {
             Some((folder, manifest)) if self.symbols => {
-                let driven = self.drive(input, CaptureNames::open(folder, manifest)?, tracer)?;
+                let mut names = CaptureNames::open(folder, manifest)?;
+                if tracer.is_some() {
+                    // Calls can be followed only between functions that are known.
+                    let until = self.span.to.unwrap_or(u64::MAX);
+                    let reader = input.reader()?.0;
+                    names = names.learn(reader, until).with_context(|| input.place())?;
+                }
+                let driven = self.drive(input, names, tracer)?;
                 driven.names.check()?;
                 let complaints = driven.names.complaints();
                 (driven.without_names(), Symbols::Used { complaints })
