@@ -70,4 +70,56 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// Rows of an annotation could not be kept.
+    #[error("the rows cannot be kept in a temporary file: {0}; point TMPDIR to a folder with room")]
+    Rows(#[source] std::io::Error),
+    /// A trigger that is none.
+    #[error(
+        "`{given}` is no trigger: {why}; it is a function or LAYER:FUNCTION, in which * stands for anything"
+    )]
+    Trigger {
+        /// What was given.
+        given: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A trigger that no function was entered for.
+    #[error("no function {trigger} is entered in what was replayed{near}")]
+    NoFunction {
+        /// The trigger.
+        trigger: String,
+        /// Names like it, as a clause; empty without any.
+        near: String,
+    },
+    /// A trigger that does not come as often as was asked for.
+    #[error(
+        "there is no {nth}. {what} in what was replayed, only {found}; ask for an earlier one with --nth"
+    )]
+    Occurrences {
+        /// Which one was asked for, 1-based.
+        nth: u64,
+        /// Of what.
+        what: String,
+        /// How many there are.
+        found: u64,
+    },
+    /// A flow that begins and does not end.
+    #[error(
+        "the flow from {from} (at instruction {at}) does not reach {awaited}: followed for {rows} \
+         rows and {instructions} instructions, {why}"
+    )]
+    Unclosed {
+        /// Its first function.
+        from: String,
+        /// Instructions before it.
+        at: u64,
+        /// What it should have come to next.
+        awaited: String,
+        /// Rows seen.
+        rows: u64,
+        /// Instructions seen.
+        instructions: u64,
+        /// What ended it, and what to do.
+        why: String,
+    },
 }

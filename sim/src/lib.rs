@@ -8,12 +8,15 @@
 
 mod actors;
 mod addressing;
+mod annotation;
 mod calls;
 mod capture_names;
 mod counters;
 mod data_misses;
 mod delivery;
 mod error;
+mod figure4;
+mod flow;
 mod functions;
 mod layers;
 mod miss_classes;
@@ -27,6 +30,7 @@ mod who;
 
 pub use actors::UnknownPartitions;
 pub use addressing::{Addressing, Page};
+pub use annotation::{Annotation, Attribution, Entries, Entry, Kept, lagging};
 pub use calls::{
     Arrival, CallRecord, Link, Path, PathId, Paths, ReturnReport, Scene, Tracer, Visit,
 };
@@ -34,6 +38,8 @@ pub use capture_names::{CaptureNames, FINGERPRINTS, NamesError};
 pub use counters::{Counters, Level, Tally};
 pub use data_misses::{DataGrain, DataMisses, DataRow, DataSide};
 pub use error::Error;
+pub use figure4::{BrokenIdentity, Figure4, LevelColumns};
+pub use flow::{Flow, FlowQuery, FlowRow, FlowSelection, Found, Names, Stage, Trigger};
 pub use functions::{
     Function, FunctionId, Functions, Name, Nameless, Namer, Naming, Place, Segment,
 };
