@@ -2,10 +2,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod annotate;
 mod capture;
 mod capture_input;
 mod check;
 mod failure;
+mod flow;
 mod import;
 mod info;
 mod machine_args;
@@ -41,6 +43,8 @@ enum Command {
     Info(info::InfoArgs),
     Check(check::CheckArgs),
     Replay(replay::ReplayArgs),
+    Annotate(annotate::AnnotateArgs),
+    Flow(flow::FlowArgs),
     Trim(trim::TrimArgs),
 }
 
@@ -52,6 +56,8 @@ fn main() -> ExitCode {
         Command::Info(args) => info::run(args),
         Command::Check(args) => check::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Annotate(args) => annotate::run(args),
+        Command::Flow(args) => flow::run(args),
         Command::Trim(args) => trim::run(args),
     };
     match result {

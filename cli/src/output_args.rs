@@ -2,9 +2,9 @@
 
 use anyhow::Context;
 use clap::ValueEnum;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
-use strata_results::{check_writable, write_file};
+use strata_results::{check_writable, write_file, write_file_with};
 
 /// Where results go.
 #[derive(Clone, Debug, clap::Args)]
@@ -46,6 +46,26 @@ impl OutputArgs {
         match &self.output {
             Some(path) => Ok(write_file(path, text.as_bytes(), self.force)?),
             None => print(text),
+        }
+    }
+}
+
+impl OutputArgs {
+    /// Writes a result that is made piece by piece.
+    ///
+    /// # Errors
+    /// If the system refuses, or the result cannot be made.
+    pub(crate) fn write_with(
+        &self,
+        contents: impl FnOnce(&mut dyn Write) -> Result<(), strata_results::Error>,
+    ) -> anyhow::Result<()> {
+        match &self.output {
+            Some(path) => Ok(write_file_with(path, self.force, contents)?),
+            None => {
+                let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+                contents(&mut out)?;
+                out.flush().context("standard output")
+            }
         }
     }
 }

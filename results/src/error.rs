@@ -71,4 +71,23 @@ pub enum Error {
         /// Why.
         message: String,
     },
+    /// Rows of a replay could not be read.
+    #[error(transparent)]
+    Replay(#[from] strata_sim::Error),
+    /// A row breaks one of the 17 identities, which is a fault of this program.
+    #[error(
+        "{function}, entered after {at} instructions: {broken}; this is a fault in strata, and no \
+         figure of this run can be trusted"
+    )]
+    Identity {
+        /// Function of the row.
+        function: String,
+        /// Instructions before it.
+        at: u64,
+        /// What does not hold.
+        broken: strata_sim::BrokenIdentity,
+    },
+    /// Output could not be written.
+    #[error("the output cannot be written: {0}")]
+    Output(#[source] io::Error),
 }

@@ -21,9 +21,13 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod annotation_report;
 mod check_result;
 mod data_table;
+mod document_head;
+mod entry_names;
 mod error;
+mod flow_report;
 mod known;
 mod layer_figure;
 mod miss_classes;
@@ -42,12 +46,14 @@ mod text_table;
 mod trace_info;
 mod trace_survey;
 
+pub use annotation_report::{AnnotationReport, AnnotationSelection};
 pub use check_result::{CheckResult, salvage_text};
 pub use data_table::DataSelection;
 pub use error::Error;
+pub use flow_report::FlowReport;
 pub use known::Known;
 pub use layer_figure::layer_figure;
-pub use output::{FILE_LIST, OutputFolder, check_writable, write_file};
+pub use output::{FILE_LIST, OutputFolder, check_writable, write_file, write_file_with};
 pub use profile_report::ProfileReport;
 pub use profile_table::{Group, Named, Others, ProfileTable};
 pub use profile_text::Figure;

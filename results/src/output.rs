@@ -3,7 +3,7 @@
 use crate::error::Error;
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use tempfile::NamedTempFile;
@@ -29,6 +29,37 @@ pub fn write_file(path: &Path, contents: &[u8], replace: bool) -> Result<(), Err
     };
     let file = temporary(folder, path, contents)?;
     if replace { persist(file, path) } else { persist_new(file, path) }
+}
+
+/// The same with contents that are made piece by piece.
+///
+/// # Errors
+/// As [`write_file`], and those of `contents`.
+pub fn write_file_with(
+    path: &Path,
+    replace: bool,
+    contents: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let fill = |file: &mut dyn Write| {
+        let mut file = BufWriter::with_capacity(1 << 20, file);
+        contents(&mut file).map_err(|error| match error {
+            Error::Output(source) => unwritable(path)(source),
+            other => other,
+        })?;
+        file.flush().map_err(unwritable(path))
+    };
+    if is_special(path) {
+        return fill(&mut fs::File::options().write(true).open(path).map_err(unwritable(path))?);
+    }
+    let target = fs::canonicalize(path);
+    let place = target.as_deref().unwrap_or(path);
+    let folder = match place.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut file = temporary(folder, place, &[])?;
+    fill(&mut file)?;
+    if replace { persist(file, place) } else { persist_new(file, place) }
 }
 
 /// Says early that a file may not be written, before work is spent on it.

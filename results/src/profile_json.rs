@@ -18,7 +18,7 @@ use strata_symbols::Layer;
 
 mod classes;
 mod data;
-mod structures;
+pub(crate) mod structures;
 
 /// Version of the layout below.
 const SCHEMA: u32 = 1;

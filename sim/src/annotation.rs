@@ -2,9 +2,10 @@
 
 mod store;
 
-use crate::calls::{Arrival, PathId, Scene, Tracer, Visit};
+use crate::calls::{Arrival, PathId, Scene, Tracer, Visit, is_thunk};
 use crate::counters::Counters;
 use crate::error::Error;
+use crate::functions::{Function, FunctionId};
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 use store::Store;
@@ -35,7 +36,8 @@ pub enum Attribution {
     #[default]
     Function,
     /// All from this entry to the next one, whoever ran: a callee's row also holds what its callers
-    /// did after it returned. So does the VEE'07 paper, with its rows one entry late.
+    /// did after it returned. So does the VEE'07 paper, with its rows one entry late. Thunks that
+    /// jump or return for others have no rows here: entering one is no more than its jump.
     UntilNext,
 }
 
@@ -56,12 +58,15 @@ pub struct Annotation {
     /// For each path, one more than the row that it was entered at last; 0 is none.
     open: Vec<u64>,
     cpus: FxHashMap<u16, Now>,
+    /// By function, whether it is a thunk.
+    thunks: Vec<bool>,
     failed: Option<Error>,
 }
 
 /// Where a CPU is.
 struct Now {
     layer: Layer,
+    path: PathId,
     row: u64,
 }
 
@@ -76,6 +81,7 @@ impl Annotation {
             store: Store::new(kept).map_err(Error::Rows)?,
             open: Vec::new(),
             cpus: FxHashMap::default(),
+            thunks: Vec::new(),
             failed: None,
         })
     }
@@ -95,9 +101,11 @@ impl Annotation {
     }
 
     /// The row that a visit is charged to, where it is not the first of a new one.
-    fn row_of(&self, visit: &Visit, layer: Layer) -> Option<u64> {
+    fn row_of(&self, visit: &Visit, number: u32, function: &Function) -> Option<u64> {
         let now = self.cpus.get(&visit.cpu)?;
-        if enters(visit.arrival) || (crosses(visit.arrival) && now.layer != layer) {
+        let jumps_for_others = self.attribution == Attribution::UntilNext
+            && self.thunks.get(number as usize) == Some(&true);
+        if !jumps_for_others && enters(visit, function, now) {
             return None;
         }
         match self.attribution {
@@ -109,8 +117,12 @@ impl Annotation {
     }
 
     fn charge(&mut self, visit: &Visit, scene: &Scene<'_>) -> std::io::Result<()> {
-        let layer = scene.functions[scene.paths[visit.path].function.0 as usize].layer;
-        let row = match self.row_of(visit, layer) {
+        let FunctionId(number) = scene.paths[visit.path].function;
+        let function = &scene.functions[number as usize];
+        for function in &scene.functions[self.thunks.len().min(scene.functions.len())..] {
+            self.thunks.push(is_thunk(function));
+        }
+        let row = match self.row_of(visit, number, function) {
             Some(row) => {
                 self.store.add(row, &visit.counters)?;
                 row
@@ -129,7 +141,7 @@ impl Annotation {
             self.open.resize(path + 1, 0);
         }
         self.open[path] = row + 1;
-        self.cpus.insert(visit.cpu, Now { layer, row });
+        self.cpus.insert(visit.cpu, Now { layer: function.layer, path: visit.path, row });
         Ok(())
     }
 }
@@ -144,28 +156,25 @@ impl Tracer for Annotation {
     }
 }
 
-/// Whether a function is entered, rather than gone on with.
-fn enters(arrival: Arrival) -> bool {
-    match arrival {
+/// Whether a visit is a row of its own: a function is entered, or the first instruction of another
+/// domain or privilege is executed. A jump into the middle of a function goes on with it.
+fn enters(visit: &Visit, function: &Function, now: &Now) -> bool {
+    let is_first_byte = function.name.as_ref().is_none_or(|name| name.address == visit.address);
+    match visit.arrival {
         Arrival::Start
-        | Arrival::Call
         | Arrival::Tail
-        | Arrival::FallThrough
-        | Arrival::ReturnAsJump
         | Arrival::Syscall
         | Arrival::Hypercall
         | Arrival::Exception
         | Arrival::Interrupt
         | Arrival::Entered
         | Arrival::Gap => true,
-        Arrival::Return | Arrival::Unwound | Arrival::Resumed | Arrival::Switched => false,
+        // A thunk calls itself to have its return address replaced.
+        Arrival::Call => is_first_byte || visit.path != now.path,
+        Arrival::FallThrough | Arrival::ReturnAsJump => is_first_byte,
+        Arrival::Resumed | Arrival::Switched => now.layer != function.layer,
+        Arrival::Return | Arrival::Unwound => false,
     }
-}
-
-/// Whether a function that is gone on with deserves a row if it is of another layer than what ran
-/// before: the first instruction after a change of domain or privilege is one.
-fn crosses(arrival: Arrival) -> bool {
-    matches!(arrival, Arrival::Resumed | Arrival::Switched)
 }
 
 /// Rows in the order of the stream.

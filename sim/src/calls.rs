@@ -15,7 +15,7 @@ mod trace;
 
 pub use paths::{Link, Path, PathId, Paths};
 pub use trace::CallRecord;
-pub(crate) use trace::{CallTrace, Coming};
+pub(crate) use trace::{CallTrace, Coming, is_thunk};
 
 use crate::counters::Counters;
 use crate::functions::Function;

@@ -2,6 +2,7 @@
 //! paper tell it.
 
 mod collapse;
+mod depths;
 mod names;
 mod stages;
 mod trigger;
@@ -14,6 +15,7 @@ use crate::annotation::{Entries, Entry};
 use crate::calls::{Arrival, PathId};
 use crate::error::Error;
 use collapse::Collapsing;
+use depths::Depths;
 use names::Matches;
 use strata_symbols::Layer;
 
@@ -185,8 +187,9 @@ pub struct FlowRow {
     pub cpu: u16,
     /// Virtual address of the first instruction.
     pub address: u64,
-    /// Frames more than at the first row of the flow; on another stack this says nothing, and can
-    /// be negative.
+    /// Frames more than at the first row of the flow, or fewer. On a stack that does not begin like
+    /// that of the first row: frames above the one that was entered by interrupt, system call,
+    /// hypercall or exception.
     pub depth: i64,
     /// Rows between this one and the next that were left out as repetitions.
     pub elided: u64,
@@ -220,16 +223,16 @@ impl Flow {
     ) -> Result<Self, Error> {
         let mut flow = Flow::default();
         let mut collapsing = Collapsing::default();
-        let mut depth_before = 0;
+        let mut depths = None;
         for (row, entry) in (found.first..).zip(rows.range(found.first..found.last + 1)) {
             let entry = entry?;
-            let depth = i64::from(names.paths()[entry.path].depth);
             if row == found.first {
-                (flow.at, depth_before) = (entry.at, depth);
+                flow.at = entry.at;
             }
             let function = names.function_of(entry.path);
             let layer = names.function(function).layer;
-            let depth = depth - depth_before;
+            let depth =
+                depths.get_or_insert_with(|| Depths::new(names.paths(), entry.path)).of(entry.path);
             flow.instructions = entry.at - flow.at;
             let row_of_flow = FlowRow {
                 instructions: flow.instructions,

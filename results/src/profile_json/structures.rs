@@ -6,7 +6,7 @@ use strata_cachemodel::{LevelCounts, Machine};
 use strata_sim::{Counters, Tally};
 
 #[derive(Serialize)]
-pub(super) struct Structures {
+pub(crate) struct Structures {
     l1i: Option<Accesses>,
     l1d: Option<DataAccesses>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,7 +150,7 @@ impl Structures {
         structures
     }
 
-    pub(super) fn new(counters: &Counters, machine: &Machine, known: Known) -> Self {
+    pub(crate) fn new(counters: &Counters, machine: &Machine, known: Known) -> Self {
         let instructions = |number: u64| known.instructions().then_some(number);
         let data = |number: u64| known.data().then_some(number);
         let walked = |number: u64| known.walk_references().then_some(number);

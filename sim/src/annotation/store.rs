@@ -280,7 +280,7 @@ mod tests {
         let mut store = Store::new(Kept::Counters).unwrap();
         for row in 0..ROWS {
             assert_eq!(store.push(entry(row)).unwrap(), row);
-            if row % 5 == 0 {
+            if row.is_multiple_of(5) {
                 store.add(row, &counters(1)).unwrap();
             }
         }
@@ -296,7 +296,7 @@ mod tests {
         for (row, entry_read) in store.range(0..ROWS).enumerate() {
             let row = row as u64;
             let mut expected = entry(row);
-            if row % 5 == 0 {
+            if row.is_multiple_of(5) {
                 expected.counters += &counters(1);
             }
             if row % 2 == 1 {

@@ -43,6 +43,11 @@ impl Story {
     }
 
     pub(crate) fn tell_on(&mut self, cpu: u16, arrival: Arrival, path: &str, instructions: u64) {
+        self.tell_at(cpu, arrival, path, 0, instructions);
+    }
+
+    /// At an offset from the first byte of the function.
+    fn tell_at(&mut self, cpu: u16, arrival: Arrival, path: &str, offset: u64, instructions: u64) {
         let (layer, frames) = path.split_once(':').unwrap();
         let layer: Layer = layer.parse().unwrap();
         let mut top = None;
@@ -57,7 +62,7 @@ impl Story {
             path,
             arrival,
             cpu,
-            address: 0x1000 * u64::from(self.paths[path].function.0),
+            address: 0x1000 * u64::from(self.paths[path].function.0) + offset,
             stack_pointer: 0,
             counters: lawful(instructions),
         };
@@ -178,4 +183,34 @@ fn each_cpu_goes_on_with_its_own_row() {
     story.tell_on(1, Arrival::Return, "hypervisor:d", 1000);
     let (told, _) = story.end();
     assert_eq!(told, rows(&[("a", 101), ("b", 1010)]));
+}
+
+#[test]
+fn a_jump_into_the_middle_of_a_function_goes_on_with_it() {
+    let mut story = Story::new(Attribution::Function);
+    story.tell(Arrival::Start, "hypervisor:f", 5);
+    story.tell_at(0, Arrival::FallThrough, "hypervisor:f.cold", 8, 6);
+    story.tell_at(0, Arrival::FallThrough, "hypervisor:f", 0x20, 7);
+    story.tell(Arrival::FallThrough, "hypervisor:g", 9);
+    story.tell(Arrival::Call, "hypervisor:g>thunk", 1);
+    story.tell_at(0, Arrival::Call, "hypervisor:g>thunk", 5, 1);
+    story.tell(Arrival::ReturnAsJump, "hypervisor:g>h", 4);
+    let (told, _) = story.end();
+    assert_eq!(told, rows(&[("f", 12), ("f.cold", 6), ("g", 9), ("thunk", 2), ("h", 4)]));
+}
+
+#[test]
+fn until_the_next_row_a_thunk_is_part_of_what_jumps_through_it() {
+    for (attribution, expected) in [
+        (Attribution::UntilNext, rows(&[("f", 5), ("g", 10)])),
+        (Attribution::Function, rows(&[("f", 7), ("g", 7), ("__x86_return_thunk", 1)])),
+    ] {
+        let mut story = Story::new(attribution);
+        story.tell(Arrival::Start, "hypervisor:f", 5);
+        story.tell(Arrival::Call, "hypervisor:f>g", 7);
+        story.tell(Arrival::Tail, "hypervisor:f>g>__x86_return_thunk", 1);
+        story.tell(Arrival::Return, "hypervisor:f", 2);
+        let (told, _) = story.end();
+        assert_eq!(told, expected);
+    }
 }

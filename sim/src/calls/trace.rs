@@ -191,7 +191,7 @@ impl CallTrace {
 
 /// Code that jumps or returns for others, so that its own returns are none: retpolines and return
 /// thunks of Linux (`__x86_indirect_thunk_rax`, `__x86_return_thunk`) and Xen.
-fn is_thunk(function: &Function) -> bool {
+pub(crate) fn is_thunk(function: &Function) -> bool {
     let Some(name) = &function.name else { return false };
     ["__x86_indirect_", "__x86_return_thunk", "__ret", "srso_", "retbleed_"]
         .iter()
