@@ -5,6 +5,7 @@
 mod bad_input;
 mod check;
 mod data_side;
+mod flows;
 mod golden;
 mod import;
 mod info;
