@@ -119,7 +119,8 @@ impl CallTrace {
         rows: &mut Rows,
     ) {
         if !coming.counts {
-            self.is_open = false;
+            // The range ends here, in the midst of a visit.
+            self.end_visit(functions, state, rows);
             return;
         }
         let arrival = match arrival {
