@@ -5,13 +5,14 @@
 mod cache;
 mod classifier;
 mod first_sets;
+mod ranked_sets;
 mod recency_sets;
 mod stride_table;
 #[cfg(test)]
 mod tests;
 mod way_sets;
 
-pub(crate) use cache::{Cache, Fill, Line, Removed};
+pub(crate) use cache::{Cache, Fill, Found, Line, Removed};
 #[cfg(test)]
 use cache::{Touched, Victim};
 pub(crate) use classifier::CacheClassifier;

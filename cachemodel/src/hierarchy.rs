@@ -7,9 +7,11 @@
 mod execution;
 mod full;
 mod near;
+mod plain;
 
 pub use execution::{Code, Operand, Run};
 pub use near::{Near, Progress};
+use plain::FartherLines;
 
 use crate::caches::{Actor, FirstSets};
 use crate::counts::Counts;
@@ -60,7 +62,7 @@ pub struct Reference {
     pub bytes: u32,
 }
 
-/// References that hit in TLB and level 1, by kind.
+/// References that hit in the TLB and, but for [`FartherLines`], in level 1, by kind.
 ///
 /// Those of an execution may be counted after those among them that did not simply hit have been
 /// taken off again, so that a number can be below zero meanwhile: all of it wraps.
@@ -159,6 +161,10 @@ pub struct Hierarchy {
     folds_modifies: bool,
     /// Whether [`near::Near`] may be used.
     is_near: bool,
+    /// Whether [`Hierarchy::plain_line`] may be used.
+    is_plain: bool,
+    /// Number of levels of cache.
+    levels: usize,
     /// Most lines of a reference that is one access.
     most_lines: u64,
     fetch_line_mask: u64,
@@ -173,6 +179,7 @@ pub struct Hierarchy {
     plain: PlainHits,
     /// Lines beyond the first of those, where each line is an access.
     plain_lines: PlainHits,
+    farther: FartherLines,
     counts: Counts,
     machine: Machine,
     classes: Option<Box<TlbClasses>>,
@@ -201,6 +208,8 @@ impl Hierarchy {
             fetch_mask: first_byte_mask(machine.semantics()),
             data_mask: first_byte_mask(machine.semantics()),
             is_near: false,
+            is_plain: false,
+            levels: machine.levels().len(),
             most_lines: if machine.semantics().counts_references() { 2 } else { 1 },
             fetch_line_mask: !(machine.l1i().line_bytes() - 1),
             data_line_mask: !(machine.l1d().line_bytes() - 1),
@@ -215,11 +224,13 @@ impl Hierarchy {
                 .any(|level| level.data().prefetcher() == crate::machine::Prefetcher::Stride),
             plain: PlainHits::default(),
             plain_lines: PlainHits::default(),
+            farther: FartherLines::default(),
             counts: Counts::default(),
             machine: machine.clone(),
             classes: None,
         };
         hierarchy.is_near = hierarchy.can_be_near();
+        hierarchy.is_plain = hierarchy.is_near && hierarchy.memory.is_plain();
         hierarchy
     }
 
@@ -378,6 +389,7 @@ impl Hierarchy {
     pub fn fetch_first_bytes(&mut self) {
         self.fetch_mask = 0;
         self.is_near = false;
+        self.is_plain = false;
     }
 
     /// Address of the instruction whose operands come next, for prefetchers that go by it. A fetch
@@ -441,6 +453,7 @@ impl Hierarchy {
         self.unit.enable_classification();
         self.classes = Some(Box::default());
         self.is_near = false;
+        self.is_plain = false;
         self.forget_fetch();
     }
 
@@ -541,9 +554,11 @@ impl Hierarchy {
         counts.references.fetches += fetches;
         counts.references.reads += reads;
         counts.references.writes += writes;
-        counts.l1.fetches.add_hits(fetches + self.plain_lines.fetches);
-        counts.l1.reads.add_hits(reads + self.plain_lines.reads);
-        counts.l1.writes.add_hits(writes + self.plain_lines.writes);
+        let farther = self.farther.all();
+        counts.l1.fetches.add_hits(fetches + self.plain_lines.fetches - farther.fetches);
+        counts.l1.reads.add_hits(reads + self.plain_lines.reads - farther.reads);
+        counts.l1.writes.add_hits(writes + self.plain_lines.writes - farther.writes);
+        self.farther.add_to(&mut counts, self.levels);
         counts.itlb.all.add_hits(fetches);
         counts.dtlb.all.add_hits(reads + writes);
         self.memory.add_counts(&mut counts);

@@ -7,9 +7,11 @@
 mod classes;
 mod coherence;
 mod journey;
+mod plain;
 mod prefetch;
 
 pub use classes::{CacheClasses, ClassCounts, LevelClasses};
+pub(crate) use plain::Wanted;
 
 use crate::caches::{Actor, Cache, CacheClassifier, FirstSets, Line, StrideTable};
 use crate::counts::{Counts, LevelCounts};

@@ -164,6 +164,12 @@ impl TranslationUnit {
         Some(known)
     }
 
+    /// Uses what is known of an address.
+    #[inline]
+    pub(crate) fn use_known(&mut self, side: Side, known: Known, now: u64) {
+        self.first[side as usize].tlb.hit_again(known.place, now);
+    }
+
     /// What is known of an address without being used.
     #[inline]
     pub(crate) fn known(&self, side: Side, va: u64) -> Option<Known> {

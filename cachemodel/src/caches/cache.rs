@@ -1,6 +1,7 @@
 //! One cache without its data, of any geometry, policy and kind of address.
 
 use super::first_sets::FirstSets;
+use super::ranked_sets::RankedSets;
 use super::recency_sets::RecencySets;
 use super::way_sets::WaySets;
 use crate::machine::{AddressKind, CacheSpec, Replacement, WayMask};
@@ -26,6 +27,15 @@ pub(crate) struct Touched {
 pub(crate) struct Fill {
     pub(crate) dirty: bool,
     pub(crate) prefetched: bool,
+}
+
+/// What a demand access found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// The line.
+    Here,
+    /// Not the line, which came in place of this one.
+    Brought(Option<Victim>),
 }
 
 /// A line that had to go for another.
@@ -110,6 +120,7 @@ pub(crate) struct Cache {
 #[derive(Debug, Clone)]
 enum Storage {
     First(Box<FirstSets>),
+    Ranked(RankedSets),
     Recency(RecencySets),
     Ways(Box<WaySets>),
 }
@@ -119,6 +130,7 @@ macro_rules! storage {
     ($cache:expr, $sets:ident => $physical:expr, $ways:ident => $other:expr) => {
         match $cache {
             Storage::First($sets) => $physical,
+            Storage::Ranked($sets) => $physical,
             Storage::Recency($sets) => $physical,
             Storage::Ways($ways) => $other,
         }
@@ -129,10 +141,13 @@ impl Cache {
     /// An empty cache. `seed` is where random replacement starts its numbers. `tracks_virtual`
     /// makes a cache with physical addresses tell the virtual ones of what goes, too.
     ///
-    /// Takes 8 bytes for each line if it is LRU, physical and not partitioned, else up to 24.
+    /// Takes some 10 bytes for each line if it is LRU, physical and not partitioned, else up to 24.
     pub(crate) fn new(spec: &CacheSpec, seed: u64, tracks_virtual: bool) -> Self {
         if Self::keeps_order_only(spec, tracks_virtual) {
-            let storage = Storage::Recency(RecencySets::new(spec.geometry()));
+            let storage = match RankedSets::new(spec.geometry()) {
+                Some(sets) => Storage::Ranked(sets),
+                None => Storage::Recency(RecencySets::new(spec.geometry())),
+            };
             return Self { line_shift: spec.geometry().line_shift(), storage };
         }
         let is_virtual = [spec.index(), spec.tag()].contains(&AddressKind::Virtual);
@@ -186,7 +201,7 @@ impl Cache {
     pub(crate) fn first_sets(&mut self) -> Option<&mut FirstSets> {
         match &mut self.storage {
             Storage::First(sets) => Some(sets),
-            Storage::Recency(_) | Storage::Ways(_) => None,
+            Storage::Ranked(_) | Storage::Recency(_) | Storage::Ways(_) => None,
         }
     }
 
@@ -217,6 +232,23 @@ impl Cache {
                 sets.fill(line.physical, state)
             },
             ways => ways.fill(line, state, candidates)
+        )
+    }
+
+    /// A demand access where nothing is prefetched or partitioned: a touch and, where that finds
+    /// nothing, a fill.
+    #[inline]
+    pub(crate) fn demand(&mut self, line: Line, write: bool) -> Found {
+        storage!(
+            &mut self.storage,
+            sets => sets.demand(line.physical, write),
+            ways => match ways.touch(line, write) {
+                Some(_) => Found::Here,
+                None => {
+                    let state = Fill { dirty: write, prefetched: false };
+                    Found::Brought(ways.fill(line, state, None))
+                }
+            }
         )
     }
 
@@ -285,6 +317,7 @@ impl Cache {
     pub(crate) fn dirty_lines(&self) -> u64 {
         match &self.storage {
             Storage::First(sets) => sets.dirty_lines(),
+            Storage::Ranked(sets) => dirty_of(sets.places()),
             Storage::Recency(sets) => dirty_of(sets.places()),
             Storage::Ways(ways) => dirty_of(ways.places()),
         }

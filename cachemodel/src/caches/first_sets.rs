@@ -10,7 +10,7 @@
 //!
 //! Replacement is LRU by the time of last use. Lines keep their slot while they are here.
 
-use super::cache::{Fill, Line, Removed, Touched, Victim};
+use super::cache::{Fill, Found, Line, Removed, Touched, Victim};
 use crate::geometry::{CacheGeometry, SetIndex};
 
 /// Bits of an offset in a line.
@@ -246,26 +246,18 @@ impl FirstSets {
         self.index.of(physical)
     }
 
+    /// The slots of the line's set.
+    #[inline]
+    fn set(&self, physical: u64) -> std::ops::Range<usize> {
+        let first = self.index.of(physical) * self.ways;
+        first..first + self.ways
+    }
+
     #[inline]
     fn find(&self, physical: u64) -> Option<usize> {
-        let first = self.index.of(physical) * self.ways;
-        let set = &self.lines[first..first + self.ways];
-        // Without a branch for each way, which could hardly be foretold.
-        let find_in = |set: &[u64]| {
-            let mut found = usize::MAX;
-            for (way, &here) in set.iter().enumerate() {
-                found = if here == physical { way } else { found };
-            }
-            found
-        };
-        let way = match set.len() {
-            4 => find_in(&set[..4]),
-            8 => find_in(&set[..8]),
-            12 => find_in(&set[..12]),
-            16 => find_in(&set[..16]),
-            _ => set.iter().position(|&here| here == physical)?,
-        };
-        (way != usize::MAX).then(|| first + way)
+        let set = self.set(physical);
+        let way = way_of(&self.lines[set.clone()], physical);
+        (way != NO_WAY).then(|| set.start + way)
     }
 
     #[inline]
@@ -284,10 +276,53 @@ impl FirstSets {
         Some(before)
     }
 
-    #[inline]
     pub(super) fn fill(&mut self, physical: u64, state: Fill) -> Option<Victim> {
         debug_assert!(self.find(physical).is_none(), "filled twice");
-        let slot = self.victim(physical);
+        let set = self.set(physical);
+        let slot = set.start + oldest_of(&self.at[set]);
+        self.bring(slot, physical, state)
+    }
+
+    /// A touch and, where that finds nothing, a fill.
+    #[inline]
+    pub(crate) fn demand(&mut self, physical: u64, write: bool) -> Found {
+        // The compiler unrolls the walks where it knows the number of ways.
+        match self.ways {
+            8 => self.demand_of::<8>(physical, write),
+            4 => self.demand_of::<4>(physical, write),
+            12 => self.demand_of::<12>(physical, write),
+            16 => self.demand_of::<16>(physical, write),
+            _ => match self.touch(physical, write) {
+                Some(_) => Found::Here,
+                None => {
+                    Found::Brought(self.fill(physical, Fill { dirty: write, prefetched: false }))
+                }
+            },
+        }
+    }
+
+    #[inline(always)]
+    fn demand_of<const WAYS: usize>(&mut self, physical: u64, write: bool) -> Found {
+        let first = self.index.of(physical) * WAYS;
+        let way = way_of(&self.lines[first..first + WAYS], physical);
+        if way == NO_WAY {
+            let slot = first + oldest_of(&self.at[first..first + WAYS]);
+            return Found::Brought(self.bring(
+                slot,
+                physical,
+                Fill { dirty: write, prefetched: false },
+            ));
+        }
+        let slot = first + way;
+        debug_assert!(!self.prefetched[slot], "a use of a prefetched line is more than a use");
+        self.at[slot].uses[usize::from(write)] = self.tick();
+        self.latest = slot;
+        Found::Here
+    }
+
+    /// Puts a line into a slot of its set.
+    #[inline(always)]
+    fn bring(&mut self, slot: usize, physical: u64, state: Fill) -> Option<Victim> {
         let now = self.tick();
         let gone = std::mem::replace(&mut self.lines[slot], physical);
         let victim = Victim {
@@ -299,28 +334,6 @@ impl FirstSets {
         self.forget(slot);
         self.latest = slot;
         (gone != EMPTY).then_some(victim)
-    }
-
-    /// The slot in the line's set whose last use was the earliest; empty ones were never used.
-    #[inline]
-    fn victim(&self, physical: u64) -> usize {
-        let first = self.index.of(physical) * self.ways;
-        let set = &self.at[first..first + self.ways];
-        let oldest_of = |set: &[Slot]| {
-            let mut oldest = u64::MAX;
-            for (way, slot) in set.iter().enumerate() {
-                oldest = oldest.min(u64::from(last_use(slot.uses)) << 32 | way as u64);
-            }
-            oldest as u32 as usize
-        };
-        first
-            + match set.len() {
-                4 => oldest_of(&set[..4]),
-                8 => oldest_of(&set[..8]),
-                12 => oldest_of(&set[..12]),
-                16 => oldest_of(&set[..16]),
-                _ => oldest_of(set),
-            }
     }
 
     pub(super) fn mark_prefetched(&mut self, physical: u64) {
@@ -378,4 +391,28 @@ impl FirstSets {
         removed.sort_unstable_by_key(|removed| removed.line);
         removed.into_iter().for_each(each);
     }
+}
+
+const NO_WAY: usize = usize::MAX;
+
+/// The way of a set that holds a line; without a branch for each, which could hardly be foretold.
+#[inline(always)]
+fn way_of(set: &[u64], physical: u64) -> usize {
+    let mut found = NO_WAY;
+    for (way, &here) in set.iter().enumerate() {
+        found = if here == physical { way } else { found };
+    }
+    found
+}
+
+/// The way whose last use was the earliest; empty ones were never used.
+#[inline(always)]
+fn oldest_of(set: &[Slot]) -> usize {
+    let (mut oldest, mut earliest) = (0, u32::MAX);
+    for (way, slot) in set.iter().enumerate() {
+        let time = last_use(slot.uses);
+        oldest = if time < earliest { way } else { oldest };
+        earliest = earliest.min(time);
+    }
+    oldest
 }

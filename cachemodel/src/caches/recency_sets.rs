@@ -12,7 +12,7 @@
 //! apart, which LRU without a partition never has to.
 
 use super::cache::place::{self, EMPTY, Place};
-use super::cache::{Fill, Removed, Touched, Victim};
+use super::cache::{Fill, Found, Removed, Touched, Victim};
 use crate::geometry::{CacheGeometry, SetIndex};
 
 #[derive(Debug, Clone)]
@@ -61,30 +61,23 @@ impl RecencySets {
 
     #[inline(always)]
     pub(super) fn touch(&mut self, physical: u64, write: bool) -> Option<Touched> {
-        let set = self.set_mut(physical);
-        // The compiler unrolls the walk where it knows the number of ways.
-        match set.len() {
-            4 => bring_to_front(&mut set[..4], physical, write),
-            8 => bring_to_front(&mut set[..8], physical, write),
-            12 => bring_to_front(&mut set[..12], physical, write),
-            16 => bring_to_front(&mut set[..16], physical, write),
-            _ => bring_to_front(set, physical, write),
-        }
+        bring_to_front(self.set_mut(physical), physical, write)
     }
 
     #[inline]
     pub(super) fn fill(&mut self, physical: u64, state: Fill) -> Option<Victim> {
         let set = self.set_mut(physical);
         debug_assert!(set.iter().all(|&here| place::physical(here) != physical), "filled twice");
-        let new = place::of(physical, state);
-        let last = match set.len() {
-            4 => push_front(&mut set[..4], new),
-            8 => push_front(&mut set[..8], new),
-            12 => push_front(&mut set[..12], new),
-            16 => push_front(&mut set[..16], new),
-            _ => push_front(set, new),
-        };
-        place::victim(last, 0)
+        place::victim(push_front(set, place::of(physical, state)), 0)
+    }
+
+    /// A touch and, where that finds nothing, a fill.
+    #[inline]
+    pub(super) fn demand(&mut self, physical: u64, write: bool) -> Found {
+        match self.touch(physical, write) {
+            Some(_) => Found::Here,
+            None => Found::Brought(self.fill(physical, Fill { dirty: write, prefetched: false })),
+        }
     }
 
     pub(super) fn mark_prefetched(&mut self, physical: u64) {

@@ -115,12 +115,17 @@ impl Hierarchy {
                 && (va ^ last_line) >> 12 == 0
                 && let Some(known) = self.unit.known(kind.side(), va)
             {
-                return self.two_lines(kind, [va, last_line], known);
+                return if self.is_plain {
+                    self.plain_lines(kind, [va, last_line], known)
+                } else {
+                    self.two_lines(kind, [va, last_line], known)
+                };
             }
             return self.several_lines(kind, va, beyond + 1, translator);
         }
         self.now += 1;
         match self.unit.front(kind.side(), va, self.now) {
+            Some(known) if self.is_plain => self.plain_line(kind, va, known),
             Some(known) => self.missed_line(kind, va, known),
             None => self.one_line(kind, va, translator),
         }

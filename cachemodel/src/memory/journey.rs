@@ -116,45 +116,6 @@ impl Memory {
         }
     }
 
-    /// The same as far as caches are plain.
-    fn down_plainly(
-        &mut self,
-        mut index: usize,
-        place: Place,
-        mut purpose: Purpose,
-        way: &mut Way,
-    ) {
-        loop {
-            let node = &mut self.nodes[index];
-            let (level, below) = (node.level, node.below);
-            let line = node.line_of(place);
-            let dirty = purpose == Purpose::Demand { store: true };
-            let hit = node.cache.touch(line, dirty).is_some();
-            way.asked.add(level);
-            if purpose == Purpose::Walk {
-                self.counts[level].walks.add(!hit);
-            } else {
-                purpose = Purpose::Demand { store: false };
-            }
-            if hit {
-                return;
-            }
-            way.missed.add(level);
-            let victim = node.cache.fill(line, Fill { dirty, prefetched: false }, None);
-            if let Some(victim) = victim
-                && victim.dirty
-            {
-                let place = node.place_of(victim.line);
-                self.write_on(level, below, place, true);
-            }
-            match below {
-                None => return,
-                Some(lower) if self.nodes[lower].is_plain => index = lower,
-                Some(lower) => return self.down(lower, place, purpose, way),
-            }
-        }
-    }
-
     fn down_below(&mut self, below: Option<usize>, place: Place, purpose: Purpose, way: &mut Way) {
         if let Some(lower) = below {
             self.down(lower, place, purpose, way);
