@@ -1,16 +1,16 @@
-//! References per second through two L1 caches, L2 and two TLBs, on the first million references
+//! Stream per second through two L1 caches, L2 and two TLBs, on the first million references
 //! of a real program, already decoded.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use strata_cachemodel::{Hierarchy, Identity, Reference, preset};
+use strata_cachemodel::{Hierarchy, Identity, Reference, Stream, preset};
 
 #[path = "../tests/ref64/mod.rs"]
 mod ref64;
 
 fn replay(criterion: &mut Criterion) {
-    let references: Vec<_> = ref64::read(ref64::FIRST_MILLION)
+    let references: Stream = ref64::read(ref64::FIRST_MILLION)
         .into_iter()
         .map(|reference| Reference {
             kind: reference.kind,

@@ -1,17 +1,17 @@
-//! References per second of a stream in memory through the `peer` machine: both first-level caches,
+//! Stream per second of a stream in memory through the `peer` machine: both first-level caches,
 //! the second level and both TLBs. Prints the misses too, so that they can be held against those of
 //! another simulator on the same file.
 //!
 //! `cargo run --release --example ref64_speed -- STREAM.ref64 [SEMANTICS]`
 
-use strata_cachemodel::{Hierarchy, Identity, RefKind, Reference, preset};
+use strata_cachemodel::{Hierarchy, Identity, RefKind, Reference, Stream, preset};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let path = arguments.next().ok_or("the name of an uncompressed ref64 file is missing")?;
     let semantics = arguments.next().unwrap_or_else(|| "split-demand-only".to_owned());
     let bytes = std::fs::read(path)?;
-    let references: Vec<Reference> =
+    let references: Stream =
         bytes.as_chunks::<8>().0.iter().map(|word| reference(u64::from_le_bytes(*word))).collect();
     drop(bytes);
     let machine = preset::named("peer")?.with_overrides([("semantics", semantics.as_str())])?;

@@ -8,10 +8,13 @@ mod execution;
 mod full;
 mod near;
 mod plain;
+mod stream;
 
 pub use execution::{Code, Operand, Run};
+use near::GOOD_FOR;
 pub use near::{Near, Progress};
-use plain::FartherLines;
+use plain::{FartherLines, PlainOutcomes};
+pub use stream::{Reference, Stream};
 
 use crate::caches::{Actor, FirstSets};
 use crate::counts::Counts;
@@ -49,17 +52,6 @@ impl RefKind {
     fn side(self) -> Side {
         if self == Self::Fetch { Side::Instruction } else { Side::Data }
     }
-}
-
-/// One reference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reference {
-    /// Its kind.
-    pub kind: RefKind,
-    /// Virtual address of its first byte.
-    pub va: u64,
-    /// Its size; 0 touches the first byte.
-    pub bytes: u32,
 }
 
 /// References that hit in the TLB and, but for [`FartherLines`], in level 1, by kind.
@@ -161,10 +153,8 @@ pub struct Hierarchy {
     folds_modifies: bool,
     /// Whether [`near::Near`] may be used.
     is_near: bool,
-    /// Whether [`Hierarchy::plain_line`] may be used.
+    /// Whether [`Hierarchy::plainly`] may be used.
     is_plain: bool,
-    /// Number of levels of cache.
-    levels: usize,
     /// Most lines of a reference that is one access.
     most_lines: u64,
     fetch_line_mask: u64,
@@ -180,6 +170,7 @@ pub struct Hierarchy {
     /// Lines beyond the first of those, where each line is an access.
     plain_lines: PlainHits,
     farther: FartherLines,
+    plain_outcomes: PlainOutcomes,
     counts: Counts,
     machine: Machine,
     classes: Option<Box<TlbClasses>>,
@@ -209,7 +200,7 @@ impl Hierarchy {
             data_mask: first_byte_mask(machine.semantics()),
             is_near: false,
             is_plain: false,
-            levels: machine.levels().len(),
+            plain_outcomes: PlainOutcomes::new(machine.levels().len()),
             most_lines: if machine.semantics().counts_references() { 2 } else { 1 },
             fetch_line_mask: !(machine.l1i().line_bytes() - 1),
             data_line_mask: !(machine.l1d().line_bytes() - 1),
@@ -273,55 +264,47 @@ impl Hierarchy {
     }
 
     /// Many references, as if by [`Hierarchy::access`] one after the other.
-    pub fn run<T: Translator>(&mut self, references: &[Reference], translator: &mut T) {
+    pub fn run<T: Translator>(&mut self, references: &Stream, translator: &mut T) {
         if !self.is_near {
-            for &Reference { kind, va, bytes } in references {
+            for Reference { kind, va, bytes } in references.iter() {
                 self.access(kind, va, bytes, translator);
             }
             return;
         }
-        for some in references.chunks(1 << 28) {
-            self.run_near(some, translator);
+        // Those that are not near at hand are taken off again.
+        self.plain.add_all(references.counts);
+        let mut made = 0;
+        let mut seconds = PlainHits::default();
+        while made < references.len() {
+            let Some(mut near) = self.near() else { return };
+            let most = references.len().min(made + GOOD_FOR);
+            let addresses = &references.addresses[made..most];
+            made += near.row(addresses, &references.shapes[made..most], &mut seconds);
+            drop(near);
+            if made < most {
+                let Reference { kind, va, bytes } = references.at(made);
+                self.further(kind, va, bytes, translator);
+                made += 1;
+            }
+        }
+        // Accesses of their own, where each line is one.
+        if !self.semantics.counts_references() {
+            self.plain_lines.add_all(seconds);
         }
     }
 
-    /// As [`Hierarchy::run`], with most references made near at hand.
-    fn run_near<T: Translator>(&mut self, mut references: &[Reference], translator: &mut T) {
-        loop {
-            let Some(mut near) = self.near() else { return };
-            let mut data = 0;
-            let mut writes = 0;
-            let mut seconds = PlainHits::default();
-            let further = references.iter().position(|&Reference { kind, va, bytes }| {
-                let beyond = u64::from(bytes).wrapping_sub(1);
-                let lines = if kind == RefKind::Fetch {
-                    near.fetch(va, beyond)
-                } else {
-                    data += 1;
-                    writes += u64::from(kind.writes());
-                    near.operand(kind, va, beyond)
-                };
-                if lines > 1 {
-                    seconds.add(kind, 1);
-                }
-                lines == 0
-            });
-            drop(near);
-            let made = further.unwrap_or(references.len());
-            if let Some(&Reference { kind, .. }) = further.map(|at| &references[at])
-                && kind != RefKind::Fetch
-            {
-                data -= 1;
-                writes -= u64::from(kind.writes());
-            }
-            let (fetches, reads) = (made as u64 - data, data - writes);
-            self.plain.add_all(PlainHits { fetches, reads, writes });
-            self.add_second_lines(seconds);
-            let Some(at) = further else { return };
-            let Reference { kind, va, bytes } = references[at];
-            self.full(kind, va, bytes, translator);
-            references = &references[at + 1..];
-        }
+    /// Makes a reference that was counted as a plain hit beforehand and is not near at hand.
+    fn further<T: Translator>(
+        &mut self,
+        kind: RefKind,
+        va: u64,
+        bytes: u32,
+        translator: &mut T,
+    ) -> Outcome {
+        let outcome = self.full(kind, va, bytes, translator);
+        let counted = self.plain.of(kind);
+        *counted = counted.wrapping_sub(1);
+        outcome
     }
 
     /// Makes a reference that hits in known pages and the first level and concerns nothing else,
@@ -371,13 +354,6 @@ impl Hierarchy {
         }
         self.plain_lines.add(kind, 1);
         Outcome { accesses: [2, 0, 0], ..Outcome::HIT }
-    }
-
-    /// Second lines that hit: accesses of their own, where each line is one.
-    fn add_second_lines(&mut self, lines: PlainHits) {
-        if !self.semantics.counts_references() {
-            self.plain_lines.add_all(lines);
-        }
     }
 
     #[inline(always)]
@@ -554,11 +530,10 @@ impl Hierarchy {
         counts.references.fetches += fetches;
         counts.references.reads += reads;
         counts.references.writes += writes;
-        let farther = self.farther.all();
-        counts.l1.fetches.add_hits(fetches + self.plain_lines.fetches - farther.fetches);
-        counts.l1.reads.add_hits(reads + self.plain_lines.reads - farther.reads);
-        counts.l1.writes.add_hits(writes + self.plain_lines.writes - farther.writes);
-        self.farther.add_to(&mut counts, self.levels);
+        counts.l1.fetches.add_hits(fetches + self.plain_lines.fetches);
+        counts.l1.reads.add_hits(reads + self.plain_lines.reads);
+        counts.l1.writes.add_hits(writes + self.plain_lines.writes);
+        self.farther.add_to(&mut counts, self.machine.levels().len());
         counts.itlb.all.add_hits(fetches);
         counts.dtlb.all.add_hits(reads + writes);
         self.memory.add_counts(&mut counts);

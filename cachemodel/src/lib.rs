@@ -66,7 +66,8 @@ pub use counts::{
 pub use error::{BrokenLaw, Error};
 pub use geometry::{CacheGeometry, TlbGeometry, Ways};
 pub use hierarchy::{
-    Code, Hierarchy, Near, Operand, Progress, RefKind, Reference, Run, TlbClassCounts, TlbClasses,
+    Code, Hierarchy, Near, Operand, Progress, RefKind, Reference, Run, Stream, TlbClassCounts,
+    TlbClasses,
 };
 pub use machine::{
     AddressKind, CacheSpec, CostModel, EventDelivery, Inclusion, Level, Machine, Prefetcher,

@@ -36,6 +36,7 @@ pub(crate) use front::Known;
 use processor::Processor;
 use scheme::Scheme;
 use tags::{Context, OwnerTable};
+pub(crate) use tlb::UseTimes;
 use tlb::{Structure, Tlb};
 use walk_caches::WalkCaches;
 
@@ -164,23 +165,18 @@ impl TranslationUnit {
         Some(known)
     }
 
-    /// Uses what is known of an address.
-    #[inline]
-    pub(crate) fn use_known(&mut self, side: Side, known: Known, now: u64) {
-        self.first[side as usize].tlb.hit_again(known.place, now);
-    }
-
     /// What is known of an address without being used.
     #[inline]
     pub(crate) fn known(&self, side: Side, va: u64) -> Option<Known> {
         self.first[side as usize].front.get(va)
     }
 
-    /// Times of last use of the entries of both sides, by place, which may be set for hits that are
-    /// known, where policies keep nothing else.
+    /// Times of last use of the first entries of both sides, by place, which may be set for hits
+    /// that are known, where policies keep nothing else.
     #[inline(always)]
-    pub(crate) fn times_of_use(&mut self) -> [&mut [u64]; 2] {
-        self.first.each_mut().map(|first| first.tlb.used_times())
+    pub(crate) fn times_of_use(&mut self) -> Option<[&mut UseTimes; 2]> {
+        let [instruction, data] = &mut self.first;
+        Some([instruction.tlb.used_times()?, data.tlb.used_times()?])
     }
 
     /// Whether [`TranslationUnit::times_of_use`] may be used.

@@ -7,7 +7,7 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::path::PathBuf;
 use strata_cachemodel::{
-    ControlEvent, Hierarchy, Machine, Mapping, RefKind, Reference, Translator,
+    ControlEvent, Hierarchy, Machine, Mapping, RefKind, Reference, Stream, Translator,
 };
 use strata_sim::{
     Addressing, Counters, Extent, Nameless, Replay, Scene, Tracer, Visit, for_each_batch,
@@ -54,7 +54,7 @@ fn decoded() -> (Vec<Batch>, MachineState, u64) {
 
 /// A batch as the bare model takes it: references between events, without whose they are.
 enum Step {
-    References(Vec<Reference>),
+    References(Stream),
     Event(Event),
 }
 
@@ -64,7 +64,7 @@ fn expanded(batches: &[Batch]) -> (Vec<Step>, Definitions) {
     let mut steps = Vec::new();
     for batch in batches {
         tables.append(&mut batch.new.clone());
-        let mut references = Vec::new();
+        let mut references = Stream::new();
         let mut events = batch.events.iter().peekable();
         let (mut addresses, mut iterations) = (batch.addresses.iter(), batch.iterations.iter());
         for (i, shape) in batch.shapes.iter().enumerate() {

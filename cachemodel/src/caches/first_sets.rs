@@ -138,6 +138,7 @@ impl FirstSets {
 
     /// The line that the last look-up hit or brought is from now on known at `va`, with the TLB
     /// entry its page was found by. False if there is none.
+    #[inline(always)]
     pub(crate) fn know_latest(&mut self, va: u64, entry: u16) -> bool {
         let slot = self.latest;
         if slot == NOWHERE {
@@ -284,7 +285,7 @@ impl FirstSets {
     }
 
     /// A touch and, where that finds nothing, a fill.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn demand(&mut self, physical: u64, write: bool) -> Found {
         // The compiler unrolls the walks where it knows the number of ways.
         match self.ways {

@@ -79,7 +79,7 @@ impl RankedSets {
     }
 
     /// The way that holds a line of this set.
-    #[inline]
+    #[inline(always)]
     fn find_in(&self, set: usize, physical: u64) -> Option<usize> {
         // The flags are the lowest bits of a place.
         let wanted = place::of(physical, Fill::default());
@@ -218,7 +218,7 @@ fn hash(physical: u64) -> u64 {
 /// Where the rank of a way begins in `order`, in bits.
 #[inline]
 fn rank_of(order: u64, way: usize) -> u32 {
-    let differing = order ^ NIBBLES * way as u64;
+    let differing = order ^ (NIBBLES * way as u64);
     // The lowest of these bits is that of the only 4 bits that are zero.
     let zero = differing.wrapping_sub(NIBBLES) & !differing & (NIBBLES << 3);
     zero.trailing_zeros() - 3

@@ -98,7 +98,8 @@ impl Hierarchy {
                 (Some(operand), _) => {
                     let (kind, bytes) = (operand.kind, u32::from(operand.bytes));
                     let va = addresses[progress.operands];
-                    self.further(kind, va, bytes, translator, unusual);
+                    let outcome = self.further(kind, va, bytes, translator);
+                    tell_unusual(kind, va, &outcome, unusual);
                     progress.operands += 1;
                 }
                 (None, Some(run)) => {
@@ -116,23 +117,6 @@ impl Hierarchy {
         }
     }
 
-    /// Makes a reference that was counted as a plain hit beforehand and is not near at hand.
-    fn further<T: Translator>(
-        &mut self,
-        kind: RefKind,
-        va: u64,
-        bytes: u32,
-        translator: &mut T,
-        unusual: &mut impl FnMut(RefKind, u64, &Outcome),
-    ) {
-        let outcome = self.full(kind, va, bytes, translator);
-        let counted = self.plain.of(kind);
-        *counted = counted.wrapping_sub(1);
-        if outcome != Outcome::HIT {
-            unusual(kind, va, &outcome);
-        }
-    }
-
     /// A run whose first fetch is not near at hand.
     fn fetch_run<T: Translator>(
         &mut self,
@@ -146,14 +130,12 @@ impl Hierarchy {
         let lengths = &code.lengths[from..=from + usize::from(run.more)];
         for (index, &length) in lengths.iter().enumerate() {
             let bytes = u32::from(length);
-            if index == 0 {
-                self.further(RefKind::Fetch, va, bytes, translator, unusual);
-            } else if self.first_look(RefKind::Fetch, va, bytes) == Look::Hit {
+            if index > 0 && self.first_look(RefKind::Fetch, va, bytes) == Look::Hit {
                 // So are the others, which lie in the same line.
                 return;
-            } else {
-                self.further(RefKind::Fetch, va, bytes, translator, unusual);
             }
+            let outcome = self.further(RefKind::Fetch, va, bytes, translator);
+            tell_unusual(RefKind::Fetch, va, &outcome, unusual);
             va = va.wrapping_add(u64::from(length));
         }
     }
@@ -191,5 +173,17 @@ impl Hierarchy {
         for (operand, &address) in operands {
             access(self, operand.kind, address, u32::from(operand.bytes));
         }
+    }
+}
+
+#[inline(always)]
+fn tell_unusual(
+    kind: RefKind,
+    va: u64,
+    outcome: &Outcome,
+    unusual: &mut impl FnMut(RefKind, u64, &Outcome),
+) {
+    if *outcome != Outcome::HIT {
+        unusual(kind, va, outcome);
     }
 }

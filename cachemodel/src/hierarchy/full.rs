@@ -93,6 +93,11 @@ impl Hierarchy {
         bytes: u32,
         translator: &mut T,
     ) -> Outcome {
+        if self.is_plain
+            && let Some(outcome) = self.plainly(kind, va, bytes)
+        {
+            return outcome;
+        }
         if kind == RefKind::ModifyWrite && self.semantics == Semantics::Cachegrind {
             self.counts.references.folded_writes += 1;
             return Outcome::NONE;
@@ -115,17 +120,12 @@ impl Hierarchy {
                 && (va ^ last_line) >> 12 == 0
                 && let Some(known) = self.unit.known(kind.side(), va)
             {
-                return if self.is_plain {
-                    self.plain_lines(kind, [va, last_line], known)
-                } else {
-                    self.two_lines(kind, [va, last_line], known)
-                };
+                return self.two_lines(kind, [va, last_line], known);
             }
             return self.several_lines(kind, va, beyond + 1, translator);
         }
         self.now += 1;
         match self.unit.front(kind.side(), va, self.now) {
-            Some(known) if self.is_plain => self.plain_line(kind, va, known),
             Some(known) => self.missed_line(kind, va, known),
             None => self.one_line(kind, va, translator),
         }
@@ -192,7 +192,7 @@ impl Hierarchy {
     /// The line just accessed in the first level hits from now on without a look-up.
     fn know_line(&mut self, kind: RefKind, va: u64, known: Known) {
         if self.is_near
-            && let Ok(entry) = u16::try_from(known.place)
+            && let Some(entry) = known.near_place()
             && let Some(first) = self.memory.first_sets_for(kind)
             && first.know_latest(va, entry)
             && kind == RefKind::Fetch

@@ -5,8 +5,11 @@
 //! a processor can keep it at hand; whatever else comes up is left to the full way, which alone
 //! would give the same counts.
 
-use super::{Code, FetchedLine, Hierarchy, Operand, RefKind, Run};
+use super::stream::Shape;
+use super::{Code, FetchedLine, Hierarchy, Operand, PlainHits, RefKind, Run};
 use crate::caches::FirstSets;
+use crate::span::PAGE_BYTES;
+use crate::translation::UseTimes;
 
 /// What a reference near at hand touches: both first-level caches, the times of last use of both
 /// TLBs' entries, and the line fetched last.
@@ -14,20 +17,24 @@ use crate::caches::FirstSets;
 pub struct Near<'h> {
     l1i: &'h mut FirstSets,
     l1d: &'h mut FirstSets,
-    itlb: &'h mut [u64],
-    dtlb: &'h mut [u64],
-    fetched: &'h mut FetchedLine,
+    itlb: &'h mut UseTimes,
+    dtlb: &'h mut UseTimes,
+    fetched: FetchedLine,
     /// For TLBs; the lower half is the time for caches.
-    now: &'h mut u64,
+    now: u64,
     /// Most lines of a reference that is one access.
     most_lines: u64,
+    /// Where the line fetched last and the time are kept.
+    kept: (&'h mut FetchedLine, &'h mut u64),
 }
 
 impl Drop for Near<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.l1i.set_clock(*self.now as u32);
-        self.l1d.set_clock(*self.now as u32);
+        *self.kept.0 = self.fetched;
+        *self.kept.1 = self.now;
+        self.l1i.set_clock(self.now as u32);
+        self.l1d.set_clock(self.now as u32);
     }
 }
 
@@ -39,6 +46,9 @@ pub struct Progress {
     /// Operands made.
     pub(super) operands: usize,
 }
+
+/// How many references a [`Near`] is good for.
+pub(super) const GOOD_FOR: usize = 1 << 28;
 
 const LINE_BYTES: u64 = 64;
 const LINE_MASK: u64 = !(LINE_BYTES - 1);
@@ -59,15 +69,16 @@ impl Hierarchy {
         }
         let [l1i, l1d] = self.memory.first_sets()?;
         self.now = common_time(l1i, l1d, self.now);
-        let [itlb, dtlb] = self.unit.times_of_use();
+        let [itlb, dtlb] = self.unit.times_of_use()?;
         Some(Near {
             l1i,
             l1d,
             itlb,
             dtlb,
-            fetched: &mut self.fetched,
-            now: &mut self.now,
+            fetched: self.fetched,
+            now: self.now,
             most_lines: self.most_lines,
+            kept: (&mut self.fetched, &mut self.now),
         })
     }
 }
@@ -86,29 +97,118 @@ fn common_time(l1i: &mut FirstSets, l1d: &mut FirstSets, mut now: u64) -> u64 {
 }
 
 impl Near<'_> {
+    /// Makes references until one has to be made the full way. Returns how many it has made, and
+    /// adds those of two lines to `seconds`.
+    #[inline]
+    pub(super) fn row(
+        &mut self,
+        addresses: &[u64],
+        shapes: &[Shape],
+        seconds: &mut PlainHits,
+    ) -> usize {
+        let mut made = 0;
+        loop {
+            if self.fetched.reach > 0 {
+                made += self.usual_row(&addresses[made..], &shapes[made..], seconds);
+            }
+            let (Some(&va), Some(&shape)) = (addresses.get(made), shapes.get(made)) else {
+                return made;
+            };
+            if self.fetched.reach > 0 && !crosses(va, shape.beyond()) {
+                return made;
+            }
+            let lines = self.reference(va, shape);
+            if lines == 0 {
+                return made;
+            }
+            if lines > 1 {
+                seconds.add(shape.kind(), 1);
+            }
+            made += 1;
+        }
+    }
+
+    #[inline(never)]
+    fn reference(&mut self, va: u64, shape: Shape) -> u64 {
+        if shape.is_fetch() {
+            self.fetch(va, shape.beyond())
+        } else {
+            self.operand(shape.writes(), va, shape.beyond())
+        }
+    }
+
+    /// Makes references to one known line each, and fetches that go on from the line fetched last,
+    /// until there is another. Calls nothing, so that all that it needs is in registers.
+    #[inline(never)]
+    fn usual_row(&mut self, addresses: &[u64], shapes: &[Shape], seconds: &mut PlainHits) -> usize {
+        let Self { l1i, l1d, itlb, dtlb, .. } = self;
+        let (mut now, mut line) = (self.now, self.fetched.line);
+        let mut crossing = 0;
+        let further = addresses.iter().zip(shapes).position(|(&va, &shape)| {
+            let beyond = shape.beyond();
+            now += 1;
+            if !shape.is_fetch() {
+                let hit = l1d.use_known(va, beyond, shape.writes(), now as u32);
+                let Some(hit) = hit else { return true };
+                note_use(dtlb, hit.entry, now);
+                return false;
+            }
+            let offset = va.wrapping_sub(line);
+            let end = offset.wrapping_add(beyond);
+            if offset | end < LINE_BYTES {
+                return false;
+            }
+            let goes_on = offset < LINE_BYTES;
+            let next = line.wrapping_add(LINE_BYTES);
+            let (from, more) =
+                if goes_on { (next, end.wrapping_sub(LINE_BYTES)) } else { (va, beyond) };
+            let Some(hit) = l1i.use_known(from, more, false, now as u32) else { return true };
+            note_use(itlb, hit.entry, now);
+            if goes_on && next.is_multiple_of(PAGE_BYTES) {
+                return true;
+            }
+            line = hit.line;
+            crossing += u64::from(goes_on);
+            false
+        });
+        self.now = now;
+        self.fetched.line = line;
+        seconds.add(RefKind::Fetch, crossing);
+        further.unwrap_or(addresses.len())
+    }
+
     /// How many lines a fetch of `1 + beyond` bytes hits, one or two, if all of them are known; it
     /// has then been made. 0 if it is to be made the full way.
     #[inline(always)]
     pub(super) fn fetch(&mut self, va: u64, beyond: u64) -> u64 {
         // Nothing but a fetch touches cache and TLB in between.
-        if self.fetched.has(va, beyond) {
+        let offset = va.wrapping_sub(self.fetched.line);
+        let end = offset.wrapping_add(beyond);
+        if offset | end < self.fetched.reach {
             return 1;
         }
-        *self.now += 1;
-        let now = *self.now;
-        if let Some(hit) = self.l1i.use_known(va, beyond, false, now as u32) {
-            note_use(self.itlb, hit.entry, now);
-            *self.fetched = FetchedLine { line: hit.line, reach: LINE_BYTES };
-            return 1;
+        self.now += 1;
+        // From the line fetched last into the next: its use is the latest as it is.
+        let goes_on = offset < self.fetched.reach;
+        let next = self.fetched.line.wrapping_add(LINE_BYTES);
+        let (from, more) =
+            if goes_on { (next, end.wrapping_sub(LINE_BYTES)) } else { (va, beyond) };
+        if let Some(hit) = self.l1i.use_known(from, more, false, self.now as u32) {
+            note_use(self.itlb, hit.entry, self.now);
+            if goes_on && next.is_multiple_of(PAGE_BYTES) {
+                return 0;
+            }
+            self.fetched = FetchedLine { line: hit.line, reach: LINE_BYTES };
+            return 1 + u64::from(goes_on);
         }
         if !crosses(va, beyond) {
             return 0;
         }
-        let lines = use_two_lines(self.l1i, self.itlb, va, beyond, false, now);
-        *self.now += lines;
+        let lines = use_two_lines(self.l1i, self.itlb, va, beyond, false, self.now);
+        self.now += lines;
         if lines > 0 {
             let line = va.wrapping_add(beyond) & LINE_MASK;
-            *self.fetched = FetchedLine { line, reach: LINE_BYTES };
+            self.fetched = FetchedLine { line, reach: LINE_BYTES };
         }
         lines
     }
@@ -191,24 +291,23 @@ impl Near<'_> {
     /// false, with nothing made that would make a difference, if it is not near at hand.
     #[inline(always)]
     pub fn access(&mut self, kind: RefKind, va: u64, bytes: u16) -> bool {
-        let lines = self.operand(kind, va, u64::from(bytes).wrapping_sub(1));
+        let lines = self.operand(kind.writes(), va, u64::from(bytes).wrapping_sub(1));
         lines == 1 || lines == self.most_lines
     }
 
     /// As [`Near::fetch`], of a load or store.
     #[inline(always)]
-    pub(super) fn operand(&mut self, kind: RefKind, va: u64, beyond: u64) -> u64 {
-        *self.now += 1;
-        let now = *self.now;
-        if let Some(hit) = self.l1d.use_known(va, beyond, kind.writes(), now as u32) {
-            note_use(self.dtlb, hit.entry, now);
+    fn operand(&mut self, write: bool, va: u64, beyond: u64) -> u64 {
+        self.now += 1;
+        if let Some(hit) = self.l1d.use_known(va, beyond, write, self.now as u32) {
+            note_use(self.dtlb, hit.entry, self.now);
             return 1;
         }
         if !crosses(va, beyond) {
             return 0;
         }
-        let lines = use_two_lines(self.l1d, self.dtlb, va, beyond, kind.writes(), now);
-        *self.now += lines;
+        let lines = use_two_lines(self.l1d, self.dtlb, va, beyond, write, self.now);
+        self.now += lines;
         lines
     }
 }
@@ -220,7 +319,7 @@ impl Near<'_> {
 #[inline(never)]
 fn use_two_lines(
     sets: &mut FirstSets,
-    tlb: &mut [u64],
+    tlb: &mut UseTimes,
     va: u64,
     beyond: u64,
     write: bool,
@@ -234,10 +333,8 @@ fn use_two_lines(
 }
 
 #[inline(always)]
-fn note_use(times: &mut [u64], entry: u16, now: u64) {
-    if let Some(time) = times.get_mut(usize::from(entry)) {
-        *time = now;
-    }
+fn note_use(times: &mut UseTimes, entry: u16, now: u64) {
+    times[usize::from(entry) % times.len()] = now;
 }
 
 /// Whether a reference is to more than one line.

@@ -4,109 +4,141 @@
 //! They are the second most frequent, after those near at hand, and short for that reason: the first
 //! level is looked through once, and one number tells all that is to be counted.
 
-use super::{FetchedLine, Hierarchy, PlainHits, RefKind};
-use crate::counts::{Counts, Tally};
+use super::{FetchedLine, Hierarchy, RefKind};
+use crate::counts::Counts;
 use crate::machine::Machine;
 use crate::memory::{Place, Wanted};
 use crate::outcome::Outcome;
 use crate::page::PhysAddr;
+use crate::span::PAGE_BYTES;
 use crate::translation::Known;
 
-/// Lines that plain accesses did not find in the first level, by kind and by the number of levels
-/// that missed, less one. The accesses are counted among the [`PlainHits`].
+/// Lines in the first level are of 64 bytes where their hits can be known.
+const LINE_SHIFT: u32 = 6;
+
+/// Lines of plain accesses that were not known, by kind and by the number of levels that missed. The
+/// accesses are counted among the [`PlainHits`].
 #[derive(Debug, Clone, Default)]
-pub(super) struct FartherLines([[u64; Machine::MAX_LEVELS]; 3]);
+pub(super) struct FartherLines([[u64; Machine::MAX_LEVELS + 1]; 4]);
 
 impl FartherLines {
     #[inline(always)]
     fn add(&mut self, kind: RefKind, missed: usize) {
-        if missed > 0 {
-            self.0[row(kind)][(missed - 1) % Machine::MAX_LEVELS] += 1;
-        }
+        self.0[kind as usize][missed % (Machine::MAX_LEVELS + 1)] += 1;
     }
 
-    /// All of them.
-    pub(super) fn all(&self) -> PlainHits {
-        let [fetches, reads, writes] = self.0.map(|missed| missed.iter().sum());
-        PlainHits { fetches, reads, writes }
+    /// Those of one of these kinds.
+    fn of(&self, kinds: &[RefKind]) -> [u64; Machine::MAX_LEVELS + 1] {
+        let sum = |missed: usize| kinds.iter().map(|&kind| self.0[kind as usize][missed]).sum();
+        std::array::from_fn(sum)
     }
 
-    /// Adds them as misses of the first level and as accesses of those below.
+    /// Adds them as accesses of the levels below the first, and makes as many hits of the first
+    /// misses.
     pub(super) fn add_to(&self, counts: &mut Counts, levels: usize) {
+        let fetches = self.of(&[RefKind::Fetch]);
+        let reads = self.of(&[RefKind::Read]);
+        let writes = self.of(&[RefKind::Write, RefKind::ModifyWrite]);
         for level in 0..levels {
             let of_level = counts.level_mut(level);
-            let tallies = [&mut of_level.fetches, &mut of_level.reads, &mut of_level.writes];
-            for (tally, missed) in tallies.into_iter().zip(&self.0) {
-                let misses = missed[level..].iter().sum();
-                let hits = if level > 0 { missed[level - 1] } else { 0 };
-                *tally += Tally { accesses: hits + misses, hits, misses };
+            let tallies = [
+                (&mut of_level.fetches, fetches),
+                (&mut of_level.reads, reads),
+                (&mut of_level.writes, writes),
+            ];
+            for (tally, missed) in tallies {
+                let misses: u64 = missed[level + 1..].iter().sum();
+                tally.misses += misses;
+                if level == 0 {
+                    tally.hits -= misses;
+                } else {
+                    tally.hits += missed[level];
+                    tally.accesses += missed[level] + misses;
+                }
             }
         }
     }
 }
 
-#[inline(always)]
-fn row(kind: RefKind) -> usize {
-    match kind {
-        RefKind::Fetch => 0,
-        RefKind::Read => 1,
-        RefKind::Write | RefKind::ModifyWrite => 2,
+/// What plain references to one line do, by the number of levels that miss.
+#[derive(Debug, Clone)]
+pub(super) struct PlainOutcomes([Outcome; Machine::MAX_LEVELS + 1]);
+
+impl PlainOutcomes {
+    pub(super) fn new(levels: usize) -> Self {
+        Self(std::array::from_fn(|missed| {
+            let mut outcome = Outcome { tlb_accesses: 1, ..Outcome::NONE };
+            for level in 0..levels {
+                outcome.accesses[level] = u16::from(level <= missed);
+                outcome.misses[level] = u16::from(level < missed);
+            }
+            outcome
+        }))
+    }
+
+    #[inline(always)]
+    fn of(&self, missed: usize) -> Outcome {
+        self.0[missed % (Machine::MAX_LEVELS + 1)]
+    }
+
+    /// Of two lines, each of which is an access.
+    fn of_two(&self, missed: [usize; 2]) -> Outcome {
+        let [first, second] = missed.map(|missed| self.of(missed));
+        Outcome {
+            accesses: std::array::from_fn(|level| first.accesses[level] + second.accesses[level]),
+            misses: std::array::from_fn(|level| first.misses[level] + second.misses[level]),
+            ..first
+        }
     }
 }
 
 impl Hierarchy {
-    /// A reference within one line, of a page that was just used.
-    pub(super) fn plain_line(&mut self, kind: RefKind, va: u64, known: Known) -> Outcome {
-        let missed = self.plain_access(kind, va, known);
+    /// A reference to one or two lines of one page that is known; `None`, with nothing done, if it
+    /// is another.
+    #[inline(always)]
+    pub(super) fn plainly(&mut self, kind: RefKind, va: u64, bytes: u32) -> Option<Outcome> {
+        let last = va.wrapping_add(u64::from(bytes.saturating_sub(1)));
+        let beyond_line = (last >> LINE_SHIFT).wrapping_sub(va >> LINE_SHIFT);
+        if beyond_line > 1 || (va ^ last) / PAGE_BYTES != 0 {
+            return None;
+        }
+        self.now += 1;
+        let known = self.unit.front(kind.side(), va, self.now)?;
         self.plain.add(kind, 1);
-        self.farther.add(kind, missed);
-        let mut outcome = Outcome { tlb_accesses: 1, ..Outcome::NONE };
-        self.tell_misses(missed, &mut outcome);
-        outcome
+        let missed = self.plain_line(kind, va, known);
+        if beyond_line == 0 {
+            self.farther.add(kind, missed);
+            return Some(self.plain_outcomes.of(missed));
+        }
+        let physical = PhysAddr(known.physical.0 + (last - va));
+        let second = self.plain_line(kind, last, Known { physical, ..known });
+        Some(self.count_two_lines(kind, [missed, second]))
     }
 
-    /// A reference to two lines of one page, at these addresses.
-    pub(super) fn plain_lines(&mut self, kind: RefKind, lines: [u64; 2], known: Known) -> Outcome {
-        self.now += 1;
-        self.unit.use_known(kind.side(), known, self.now);
-        let second = PhysAddr(known.physical.0 + (lines[1] - lines[0]));
-        let first = self.plain_access(kind, lines[0], known);
-        let second = self.plain_access(kind, lines[1], Known { physical: second, ..known });
-        self.plain.add(kind, 1);
-        let mut outcome = Outcome { tlb_accesses: 1, ..Outcome::NONE };
+    #[inline(never)]
+    fn count_two_lines(&mut self, kind: RefKind, missed: [usize; 2]) -> Outcome {
+        let [first, second] = missed;
         if self.semantics.counts_references() {
             let missed = first.max(second);
             self.farther.add(kind, missed);
-            self.tell_misses(missed, &mut outcome);
-        } else {
-            self.plain_lines.add(kind, 1);
-            for missed in [first, second] {
-                self.farther.add(kind, missed);
-                self.tell_misses(missed, &mut outcome);
-            }
+            return self.plain_outcomes.of(missed);
         }
-        outcome
+        self.plain_lines.add(kind, 1);
+        self.farther.add(kind, first);
+        self.farther.add(kind, second);
+        self.plain_outcomes.of_two(missed)
     }
 
+    /// At how many levels a line misses.
     #[inline(always)]
-    fn plain_access(&mut self, kind: RefKind, va: u64, known: Known) -> usize {
+    fn plain_line(&mut self, kind: RefKind, va: u64, known: Known) -> usize {
         let place = Place { physical: known.physical, va };
-        let missed = self.memory.access_known(Wanted { kind, place, entry: known.place });
-        if kind == RefKind::Fetch && known.place <= u32::from(u16::MAX) {
-            let mask = self.fetch_line_mask;
-            self.fetched = FetchedLine { line: va & mask, reach: !mask + 1 };
+        let entry = known.near_place();
+        if kind == RefKind::Fetch {
+            let line = va >> LINE_SHIFT << LINE_SHIFT;
+            let reach = if entry.is_some() { 1 << LINE_SHIFT } else { 0 };
+            self.fetched = FetchedLine { line, reach };
         }
-        missed
-    }
-
-    /// Tells of one access of a line, or of all lines, that missed at so many levels.
-    #[inline(always)]
-    fn tell_misses(&self, missed: usize, outcome: &mut Outcome) {
-        for level in 0..Machine::MAX_LEVELS {
-            let misses = level < missed;
-            let asked = level <= missed && level < self.levels;
-            outcome.accesses[level] += u16::from(asked);
-            outcome.misses[level] += u16::from(misses);
-        }
+        self.memory.access_known(Wanted { kind, place, entry })
     }
 }

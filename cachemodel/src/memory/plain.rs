@@ -11,8 +11,8 @@ use crate::page::PhysAddr;
 pub(crate) struct Wanted {
     pub(crate) kind: RefKind,
     pub(crate) place: Place,
-    /// Place of the TLB entry that its page was found by.
-    pub(crate) entry: u32,
+    /// Place of the TLB entry that its page was found by, if it may be known by that.
+    pub(crate) entry: Option<u16>,
 }
 
 impl Memory {
@@ -36,7 +36,7 @@ impl Memory {
             unreachable!("a plain first level has known hits");
         };
         let found = first.demand(place.physical.0 >> shift, write);
-        if let Ok(entry) = u16::try_from(entry) {
+        if let Some(entry) = entry {
             first.know_latest(place.va, entry);
         }
         let Found::Brought(victim) = found else { return 0 };

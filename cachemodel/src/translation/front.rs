@@ -1,6 +1,7 @@
 //! Pages whose look-up is known, so that it need not be made.
 
 use super::entry::Key;
+use super::tlb::NEAR_PLACES;
 use crate::page::{Mapping, PageSize, PhysAddr};
 
 /// Slots, direct-mapped by page number.
@@ -29,6 +30,14 @@ pub(crate) struct Known {
     pub(crate) physical: PhysAddr,
     /// The place of the entry that says so.
     pub(crate) place: u32,
+}
+
+impl Known {
+    /// The place, if its time of use can be set from outside.
+    #[inline]
+    pub(crate) fn near_place(&self) -> Option<u16> {
+        ((self.place as usize) < NEAR_PLACES).then_some(self.place as u16)
+    }
 }
 
 /// For each 4 KiB page looked up lately, its translation and the place of the entry that hit, as

@@ -49,13 +49,20 @@ pub(super) struct Entry {
     pub(super) target: Target,
 }
 
+/// Places whose times of use can be set from outside.
+pub(crate) const NEAR_PLACES: usize = 1024;
+
+/// Times of last use, by place.
+pub(crate) type UseTimes = [u64; NEAR_PLACES];
+
 /// Arrays of entries, each for some page sizes.
 #[derive(Debug, Clone)]
 pub(super) struct Tlb {
     arrays: Vec<Array>,
     /// Where the places of each array begin among those of all.
     begins: Vec<usize>,
-    /// Time of each entry's last use or fill, by place among those of all arrays.
+    /// Time of each entry's last use or fill, by place among those of all arrays; at least
+    /// [`NEAR_PLACES`], so that so many may be used without a look at their number.
     used: Vec<u64>,
     /// By the size of a page: the array that keeps it, and the size of its entries there.
     kept: [(usize, PageSize); 3],
@@ -91,7 +98,7 @@ impl Tlb {
             only_times: arrays.iter().all(Array::only_times),
             arrays,
             begins,
-            used: vec![0; places],
+            used: vec![0; places.max(NEAR_PLACES)],
             kept,
             population: [[0; 2]; 3],
         }
@@ -221,10 +228,10 @@ impl Tlb {
         (array.key(hit.place), array.owner(hit.place), array.target(hit.place))
     }
 
-    /// Times of last use, by place.
+    /// Times of last use of the first places.
     #[inline(always)]
-    pub(super) fn used_times(&mut self) -> &mut [u64] {
-        &mut self.used
+    pub(super) fn used_times(&mut self) -> Option<&mut UseTimes> {
+        self.used.first_chunk_mut()
     }
 
     /// Whether a hit does nothing but set the time of last use.

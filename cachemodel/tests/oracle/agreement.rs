@@ -8,7 +8,7 @@ use proptest::test_runner::{
 };
 use strata_cachemodel::{
     Actor, ControlRegisters, Hierarchy, Identity, LevelClasses, Machine, PhysAddr, Reference,
-    preset,
+    Stream, preset,
 };
 
 use crate::classes::{CacheClass, TlbClass};
@@ -26,7 +26,7 @@ struct Pair {
     fast: Hierarchy,
     /// The same, given references many at a time.
     batched: Hierarchy,
-    waiting: Vec<Reference>,
+    waiting: Stream,
     slow: Oracle,
     world: World,
     machine: Machine,
@@ -45,7 +45,7 @@ impl Pair {
         }
         tell(&mut fast, &Step::Actor(0));
         drive(&mut slow, &mut World::default(), &Step::Actor(0));
-        let (batched, waiting) = (fast.clone(), Vec::new());
+        let (batched, waiting) = (fast.clone(), Stream::new());
         Self { fast, batched, waiting, slow, world: World::default(), machine: machine.clone() }
     }
 
