@@ -43,6 +43,11 @@ pub(crate) struct Way {
 }
 
 impl Levels {
+    /// So many, from level 1 on.
+    pub(crate) fn first(number: usize) -> Self {
+        Self((1 << number) - 1)
+    }
+
     pub(crate) fn has(self, index: usize) -> bool {
         self.0 >> index & 1 != 0
     }

@@ -70,7 +70,8 @@ impl Hierarchy {
         let reads = u64::from(code.reads);
         self.count_near(code.lengths.len() as u64, reads, code.operands.len() as u64 - reads);
         if let Some(progress) = left {
-            self.go_on(code, addresses, progress, translator, unusual);
+            let Code { runs, operands, lengths, .. } = code;
+            self.go_on((runs, operands), || lengths, addresses, progress, translator, unusual);
         }
     }
 
@@ -80,18 +81,20 @@ impl Hierarchy {
     }
 
     /// The rest of an execution that [`Near::begin`](super::Near::begin) has begun, all of whose
-    /// references [`Hierarchy::count_near`] counts before or after.
-    pub fn go_on<T: Translator>(
+    /// references [`Hierarchy::count_near`] counts before or after. `lengths` tells those of the
+    /// block's instructions; it is seldom asked.
+    pub fn go_on<'l, T: Translator>(
         &mut self,
-        code: Code<'_>,
+        (runs, operands): (&[Run], &[Operand]),
+        lengths: impl Fn() -> &'l [u8],
         addresses: &[u64],
         mut progress: Progress,
         translator: &mut T,
         unusual: &mut impl FnMut(RefKind, u64, &Outcome),
     ) {
         loop {
-            let run = code.runs.get(progress.runs);
-            let operand = code.operands.get(progress.operands);
+            let run = runs.get(progress.runs);
+            let operand = operands.get(progress.operands);
             let comes_first =
                 |operand: &&Operand| run.is_none_or(|run| operand.instruction < run.first);
             match (operand.filter(comes_first), run) {
@@ -103,35 +106,41 @@ impl Hierarchy {
                     progress.operands += 1;
                 }
                 (None, Some(run)) => {
-                    self.fetch_run(code, run, translator, unusual);
+                    self.fetch_run(run, &lengths, translator, unusual);
                     progress.runs += 1;
                 }
                 (None, None) => return,
             }
-            if progress.runs == code.runs.len() && progress.operands == code.operands.len() {
+            if progress.runs == runs.len() && progress.operands == operands.len() {
                 return;
             }
             if let Some(mut near) = self.near() {
-                near.go_on(&code, addresses, &mut progress);
+                near.go_on(runs, operands, addresses, &mut progress);
             }
         }
     }
 
     /// A run whose first fetch is not near at hand.
-    fn fetch_run<T: Translator>(
+    fn fetch_run<'l, T: Translator>(
         &mut self,
-        code: Code<'_>,
         run: &Run,
+        lengths: &impl Fn() -> &'l [u8],
         translator: &mut T,
         unusual: &mut impl FnMut(RefKind, u64, &Outcome),
     ) {
-        let mut va = run.va;
-        let from = usize::from(run.first);
-        let lengths = &code.lengths[from..=from + usize::from(run.more)];
-        for (index, &length) in lengths.iter().enumerate() {
+        let outcome = self.further(RefKind::Fetch, run.va, u32::from(run.length), translator);
+        tell_unusual(RefKind::Fetch, run.va, &outcome, unusual);
+        // The others lie in the line that the first ends in: if that is known now, they hit.
+        let last = run.va.wrapping_add(u64::from(run.length.saturating_sub(1)));
+        if run.more == 0 || self.fetched.has(last, 0) {
+            return;
+        }
+        let mut va = run.va.wrapping_add(u64::from(run.length));
+        let others = usize::from(run.first) + 1;
+        for &length in &lengths()[others..others + usize::from(run.more)] {
             let bytes = u32::from(length);
-            if index > 0 && self.first_look(RefKind::Fetch, va, bytes) == Look::Hit {
-                // So are the others, which lie in the same line.
+            if self.first_look(RefKind::Fetch, va, bytes) == Look::Hit {
+                // So are those that are left.
                 return;
             }
             let outcome = self.further(RefKind::Fetch, va, bytes, translator);

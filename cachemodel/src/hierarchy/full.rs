@@ -180,9 +180,15 @@ impl Hierarchy {
             self.access_device(kind, &mut outcome);
         } else {
             let place = Place { physical: mapping.physical(va), va };
-            self.access_line(kind, place, &mut outcome);
-            if let Some(known) = self.unit.known(kind.side(), va) {
-                self.know_line(kind, va, known);
+            let known = self.unit.known(kind.side(), va);
+            if self.is_plain {
+                let way = self.plain_way(kind, place, known);
+                self.count_way(kind, way, &mut outcome);
+            } else {
+                self.access_line(kind, place, &mut outcome);
+                if let Some(known) = known {
+                    self.know_line(kind, va, known);
+                }
             }
         }
         self.memory.finish();

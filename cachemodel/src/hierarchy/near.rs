@@ -6,7 +6,7 @@
 //! would give the same counts.
 
 use super::stream::Shape;
-use super::{Code, FetchedLine, Hierarchy, Operand, PlainHits, RefKind, Run};
+use super::{FetchedLine, Hierarchy, Operand, PlainHits, RefKind, Run};
 use crate::caches::FirstSets;
 use crate::span::PAGE_BYTES;
 use crate::translation::UseTimes;
@@ -270,16 +270,22 @@ impl Near<'_> {
     /// Fetches and operands share nothing but what misses reach, so that fetches near at hand may
     /// be made before the operands between them. What is not near is left to be made in its turn.
     #[inline(never)]
-    pub(super) fn go_on(&mut self, code: &Code<'_>, addresses: &[u64], progress: &mut Progress) {
+    pub(super) fn go_on(
+        &mut self,
+        runs: &[Run],
+        operands: &[Operand],
+        addresses: &[u64],
+        progress: &mut Progress,
+    ) {
         let mut until = u16::MAX;
-        for run in &code.runs[progress.runs..] {
+        for run in &runs[progress.runs..] {
             if !self.makes_run(run) {
                 until = run.first;
                 break;
             }
             progress.runs += 1;
         }
-        while let Some(operand) = code.operands.get(progress.operands)
+        while let Some(operand) = operands.get(progress.operands)
             && operand.instruction < until
             && self.makes_operand(operand, addresses[progress.operands])
         {

@@ -7,7 +7,7 @@
 use super::{FetchedLine, Hierarchy, RefKind};
 use crate::counts::Counts;
 use crate::machine::Machine;
-use crate::memory::{Place, Wanted};
+use crate::memory::{Levels, Place, Wanted, Way};
 use crate::outcome::Outcome;
 use crate::page::PhysAddr;
 use crate::span::PAGE_BYTES;
@@ -105,13 +105,14 @@ impl Hierarchy {
         self.now += 1;
         let known = self.unit.front(kind.side(), va, self.now)?;
         self.plain.add(kind, 1);
-        let missed = self.plain_line(kind, va, known);
+        let entry = known.near_place();
+        let missed = self.plain_line(kind, Place { physical: known.physical, va }, entry);
         if beyond_line == 0 {
             self.farther.add(kind, missed);
             return Some(self.plain_outcomes.of(missed));
         }
         let physical = PhysAddr(known.physical.0 + (last - va));
-        let second = self.plain_line(kind, last, Known { physical, ..known });
+        let second = self.plain_line(kind, Place { physical, va: last }, entry);
         Some(self.count_two_lines(kind, [missed, second]))
     }
 
@@ -129,13 +130,19 @@ impl Hierarchy {
         self.plain_outcomes.of_two(missed)
     }
 
-    /// At how many levels a line misses.
+    /// An access of a line, whatever is known of its page.
+    pub(super) fn plain_way(&mut self, kind: RefKind, place: Place, known: Option<Known>) -> Way {
+        let missed = self.plain_line(kind, place, known.and_then(Known::near_place));
+        let asked = (missed + 1).min(self.machine.levels().len());
+        Way { asked: Levels::first(asked), missed: Levels::first(missed) }
+    }
+
+    /// At how many levels a line misses. `entry` is the place of the TLB entry that its page is
+    /// known by.
     #[inline(always)]
-    fn plain_line(&mut self, kind: RefKind, va: u64, known: Known) -> usize {
-        let place = Place { physical: known.physical, va };
-        let entry = known.near_place();
+    fn plain_line(&mut self, kind: RefKind, place: Place, entry: Option<u16>) -> usize {
         if kind == RefKind::Fetch {
-            let line = va >> LINE_SHIFT << LINE_SHIFT;
+            let line = place.va >> LINE_SHIFT << LINE_SHIFT;
             let reach = if entry.is_some() { 1 << LINE_SHIFT } else { 0 };
             self.fetched = FetchedLine { line, reach };
         }

@@ -35,7 +35,7 @@ pub(crate) struct Known {
 impl Known {
     /// The place, if its time of use can be set from outside.
     #[inline]
-    pub(crate) fn near_place(&self) -> Option<u16> {
+    pub(crate) fn near_place(self) -> Option<u16> {
         ((self.place as usize) < NEAR_PLACES).then_some(self.place as u16)
     }
 }

@@ -137,7 +137,8 @@ impl<N: Namer> Replay<N> {
         if let Some(progress) = left {
             let deviations = &mut self.rows.deviations[row];
             self.hierarchy.go_on(
-                plans.code(plan, &tables.blocks[plan.block as usize]),
+                plans.parts(plan),
+                || &tables.blocks[plan.block as usize].lengths,
                 once,
                 progress,
                 &mut Now { addressing: &mut self.addressing, tables },
