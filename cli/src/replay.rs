@@ -134,7 +134,11 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<()> {
         },
         talk: args.talk,
     };
-    let report = replaying.run(&CaptureInput::open(&args.capture)?)?;
+    let input = CaptureInput::open(&args.capture)?;
+    let report = match args.by {
+        Grouping::Code(By::Line) => replaying.run_by_line(&input)?,
+        _ => replaying.run(&input)?,
+    };
     let text = match (rows, args.format) {
         (Rows::Code(selection), Format::Table) => {
             let fitting = Figure::fitting(selection.by, &report.profile.machine);

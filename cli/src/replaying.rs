@@ -41,7 +41,15 @@ impl Replaying {
     /// # Errors
     /// If the trace or its symbols are unusable, or a law is broken.
     pub(crate) fn run(&self, input: &CaptureInput) -> anyhow::Result<ProfileReport> {
-        Ok(self.run_with(input, None)?.0)
+        Ok(self.run_with(input, None, false)?.0)
+    }
+
+    /// Replays `input` with the lines of source code where they are known.
+    ///
+    /// # Errors
+    /// As [`Replaying::run`].
+    pub(crate) fn run_by_line(&self, input: &CaptureInput) -> anyhow::Result<ProfileReport> {
+        Ok(self.run_with(input, None, true)?.0)
     }
 
     /// Replays `input` with its calls followed, and tells `tracer` of every visit.
@@ -53,7 +61,7 @@ impl Replaying {
         input: &CaptureInput,
         tracer: T,
     ) -> anyhow::Result<Traced<T>> {
-        let (report, traced) = self.run_with(input, Some(Box::new(tracer)))?;
+        let (report, traced) = self.run_with(input, Some(Box::new(tracer)), false)?;
         let (tracer, record) = traced.context("a replay with a tracer gives it back")?;
         let tracer: Box<dyn Any> = tracer;
         let tracer = tracer.downcast().map_err(|_| anyhow!("the tracer came back as another"))?;
@@ -64,15 +72,20 @@ impl Replaying {
         &self,
         input: &CaptureInput,
         tracer: Option<Box<dyn Tracer>>,
+        by_line: bool,
     ) -> anyhow::Result<(ProfileReport, Option<Calls>)> {
         let (driven, symbols) = match &input.folder {
             Some((folder, manifest)) if self.symbols => {
                 let mut names = CaptureNames::open(folder, manifest)?;
-                if tracer.is_some() {
-                    // Calls can be followed only between functions that are known.
+                if tracer.is_some() || by_line {
+                    // Calls can be followed only between functions that are known, and a block of
+                    // several lines be split only where it is met.
                     let until = self.span.to.unwrap_or(u64::MAX);
                     let reader = input.reader()?.0;
                     names = names.learn(reader, until).with_context(|| input.place())?;
+                }
+                if by_line {
+                    names.tell_lines();
                 }
                 let driven = self.drive(input, names, tracer)?;
                 driven.names.check()?;

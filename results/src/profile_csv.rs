@@ -38,7 +38,7 @@ impl ProfileReport {
             let module = group.module.clone().unwrap_or_default();
             let function = match (&group.function, table.selection.by) {
                 (Some(function), _) => function.clone(),
-                (None, By::Function) => "unknown".to_owned(),
+                (None, By::Function | By::Line) => "unknown".to_owned(),
                 (None, _) => String::new(),
             };
             let address = group.address.map(|address| format!("{address:#x}")).unwrap_or_default();

@@ -309,7 +309,7 @@ impl Counts {
 
 impl<'a> Entry<'a> {
     fn new(group: &'a Group, by: By, total: &Counters, machine: &Machine, known: Known) -> Self {
-        let unknown = (by == By::Function).then_some("unknown");
+        let unknown = by.names_functions().then_some("unknown");
         Entry {
             layer: group.layer,
             module: group.module.as_deref(),

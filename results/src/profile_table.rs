@@ -73,7 +73,9 @@ fn key(row: &Row, by: By) -> Key<'_> {
     match by {
         By::Layer => (layer, None, None, None),
         By::Module => (layer, Some(&name.module), None, None),
-        By::Function => (layer, Some(&name.module), Some(&name.function), Some(name.address)),
+        By::Function | By::Line => {
+            (layer, Some(&name.module), Some(&name.function), Some(name.address))
+        }
     }
 }
 

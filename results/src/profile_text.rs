@@ -48,7 +48,7 @@ impl Figure {
     pub fn fitting(by: By, machine: &Machine) -> &'static [Figure] {
         match by {
             By::Layer if Structure::of(machine).len() <= 5 => &[Figure::Misses, Figure::Mpki],
-            By::Layer | By::Module | By::Function => &[Figure::Misses],
+            By::Layer | By::Module | By::Function | By::Line => &[Figure::Misses],
         }
     }
 
@@ -85,6 +85,8 @@ impl FromStr for Figure {
 
 /// Longest function name shown; CSV and JSON have all of it.
 const FUNCTION_WIDTH: usize = 24;
+/// The same for a line with the calls inlined there.
+const LINE_WIDTH: usize = 56;
 const MODULE_WIDTH: usize = 14;
 
 impl ProfileReport {
@@ -181,8 +183,8 @@ impl ProfileTable {
         if by != By::Layer {
             names.push("module");
         }
-        if by == By::Function {
-            names.push("function");
+        if by.names_functions() {
+            names.push(by.name());
         }
         let mut table = TextTable::new(names.len());
         let mut top: Vec<String> = vec![String::new(); names.len() + 2];
@@ -252,8 +254,9 @@ fn names_of(group: &Group, by: By) -> Vec<String> {
         let module = group.module.as_deref().unwrap_or(NOT_AVAILABLE);
         cells.push(shortened(module, MODULE_WIDTH));
     }
-    if by == By::Function {
-        cells.push(shortened(group.function.as_deref().unwrap_or("unknown"), FUNCTION_WIDTH));
+    if by.names_functions() {
+        let width = if by == By::Line { LINE_WIDTH } else { FUNCTION_WIDTH };
+        cells.push(shortened(group.function.as_deref().unwrap_or("unknown"), width));
     }
     cells
 }
@@ -262,7 +265,7 @@ fn label_cells(label: &str, by: By) -> Vec<String> {
     let more = match by {
         By::Layer => 0,
         By::Module => 1,
-        By::Function => 2,
+        By::Function | By::Line => 2,
     };
     std::iter::once(label.to_owned()).chain(std::iter::repeat_n(String::new(), more)).collect()
 }

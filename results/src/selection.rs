@@ -18,11 +18,19 @@ pub enum By {
     /// Functions.
     #[default]
     Function,
+    /// Lines of source code with the calls inlined there, where debugging information tells
+    /// them, else functions. The replay's names must tell them too.
+    Line,
 }
 
 impl By {
     /// All groupings, coarsest first.
-    pub const ALL: [By; 3] = [By::Layer, By::Module, By::Function];
+    pub const ALL: [By; 4] = [By::Layer, By::Module, By::Function, By::Line];
+
+    /// Whether a row is a function or a part of one.
+    pub(crate) fn names_functions(self) -> bool {
+        matches!(self, By::Function | By::Line)
+    }
 
     /// Its name on the command line and in JSON.
     pub fn name(self) -> &'static str {
@@ -30,6 +38,7 @@ impl By {
             By::Layer => "layer",
             By::Module => "module",
             By::Function => "function",
+            By::Line => "line",
         }
     }
 }

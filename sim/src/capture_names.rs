@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use strata_symbols::{
     AddressSpaceId, Agreement, BuildId, DomainId, DomainSymbols, EntryCheck, ExecutedCode,
-    Fingerprint, KERNEL_TOLERANCE, Layer, LoadBias, MachineSymbols, Mapping, NamedFingerprint,
-    ProcessMaps, SymbolSource, UserImage, Verdict, read_file, read_fingerprints,
+    Fingerprint, Frame, KERNEL_TOLERANCE, Layer, LoadBias, MachineSymbols, Mapping,
+    NamedFingerprint, ProcessMaps, SymbolSource, UserImage, Verdict, read_file, read_fingerprints,
     read_kallsyms_with_modules, read_proc_modules, read_symbol_list,
 };
 use strata_workloads::manifest::{self, CaptureManifest};
@@ -71,6 +71,8 @@ pub struct CaptureNames {
     call_targets: BTreeMap<Layer, BTreeSet<u64>>,
     /// The programs of all address spaces are known.
     identified: bool,
+    /// Names of user code say the line.
+    lines: bool,
 }
 
 const NO_SPACE: AddressSpaceId = AddressSpaceId(u64::MAX);
@@ -107,6 +109,7 @@ impl CaptureNames {
             user_blocks: Vec::new(),
             call_targets: BTreeMap::new(),
             identified: false,
+            lines: false,
         })
     }
 
@@ -133,12 +136,30 @@ impl CaptureNames {
         }
     }
 
+    /// The frames at a place of user code, innermost first, where its line is known.
+    fn line_at(&self, place: &Place<'_>, space: AddressSpaceId) -> Option<String> {
+        let Layer::User(domain) = place.layer else { return None };
+        let symbols = self.symbols.domain(domain).filter(|_| self.lines)?;
+        let placement = symbols.space(space)?.placement(place.address)?;
+        let frames = placement.image.as_ref()?.frames(placement.bias.to_image(place.address));
+        let is_known = frames.iter().any(|frame| frame.line.is_some());
+        is_known.then(|| frames.iter().map(frame_text).collect::<Vec<_>>().join(" in "))
+    }
+
     /// Forgets what ran, but not which programs the address spaces are of.
     pub(crate) fn begin_again(&mut self) {
         self.identify();
         self.code.clear();
         self.user_blocks.clear();
         self.call_targets.clear();
+    }
+
+    /// From now on names of user code say the line of source code and the calls inlined there,
+    /// where debugging information tells them: `turn (sum.c:3) in sum (sum.c:14)`. Each line is
+    /// then a name of its own. To be called after [`learn`](Self::learn), without which a name
+    /// goes for a whole block.
+    pub fn tell_lines(&mut self) {
+        self.lines = true;
     }
 
     /// Compares the code that ran with the fingerprints that came with the symbols, and looks
@@ -181,6 +202,14 @@ impl CaptureNames {
             .flat_map(|(_, space)| space.rejected())
             .map(ToString::to_string)
             .collect();
+        if self.lines {
+            let images = self.symbols.domains().flat_map(|(_, domain)| domain.images());
+            complaints.extend(images.filter_map(|image| {
+                let problem = image.lines_problem()?;
+                let path = image.path();
+                Some(format!("{path}: its debugging information is damaged ({problem}), so that its lines are not known; copy the file again"))
+            }));
+        }
         complaints.sort();
         complaints.dedup();
         complaints
@@ -330,7 +359,11 @@ impl Namer for CaptureNames {
         self.code.entry((place.layer, space)).or_default().add(place.address, place.code);
         match place.layer {
             Layer::User(_) if self.identified => {
-                Naming::Known(look_up(&self.symbols, place, space))
+                let name = look_up(&self.symbols, place, space);
+                Naming::Known(match self.line_at(place, space) {
+                    Some(line) => name.map(|name| Name { function: line, ..name }),
+                    None => name,
+                })
             }
             Layer::User(domain) => {
                 self.user_blocks.push((domain, space, place.address, place.code.into()));
@@ -358,6 +391,16 @@ impl Namer for CaptureNames {
         let found = self.symbols.lookup_data(owner, space, address)?;
         let object = found.symbol?.display_name().into_owned();
         Some(Name { module: found.module.to_owned(), function: object, address: found.start })
+    }
+}
+
+/// `function (file:line)`, of the file the last part of its path.
+fn frame_text(frame: &Frame) -> String {
+    let function = frame.function.as_deref().unwrap_or("unknown");
+    let file = frame.file.as_deref().and_then(|file| file.rsplit('/').next());
+    match (file, frame.line) {
+        (Some(file), Some(line)) => format!("{function} ({file}:{line})"),
+        _ => function.to_owned(),
     }
 }
 

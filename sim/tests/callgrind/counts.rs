@@ -17,8 +17,20 @@ pub(crate) struct Counts {
 /// What callgrind calls the function that calls `main`, or here `begin`: the program's entry.
 const ENTRY: &str = "(below main)";
 
-/// The functions of a file of callgrind's, by name, and the instructions in all.
-pub(crate) fn read(text: &str) -> (BTreeMap<String, Counts>, u64) {
+/// What a file of callgrind's says.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    /// Its functions, by name.
+    pub(crate) functions: BTreeMap<String, Counts>,
+    /// Instructions of a function at a line, inlined ones at their own; 0 where it knows none.
+    pub(crate) lines: BTreeMap<(String, u32), u64>,
+    /// Instructions in all.
+    pub(crate) total: u64,
+}
+
+/// Reads a file of callgrind's.
+pub(crate) fn read(text: &str) -> Counted {
+    let mut lines: BTreeMap<(String, u32), u64> = BTreeMap::new();
     let mut functions: BTreeMap<String, Counts> = BTreeMap::new();
     let (mut function, mut callee, mut total) = (String::new(), String::new(), 0);
     let mut is_call = false;
@@ -35,19 +47,21 @@ pub(crate) fn read(text: &str) -> (BTreeMap<String, Counts>, u64) {
         } else if let Some(sum) = line.strip_prefix("totals: ") {
             total = number(sum);
         } else if line.starts_with(|first: char| first.is_ascii_digit()) {
-            let cost = number(line.split(' ').nth(1).expect("a line and its cost"));
+            let (at, cost) = line.split_once(' ').expect("a line and its cost");
+            let cost = number(cost);
             let (name, is_outermost) = plain(&function);
-            let counts = functions.entry(name).or_default();
+            let counts = functions.entry(name.clone()).or_default();
             // A line after `calls=` is what the call cost in all.
             if !std::mem::take(&mut is_call) {
                 counts.own += cost;
+                *lines.entry((name, number(at) as u32)).or_default() += cost;
             }
             if is_outermost {
                 counts.inclusive += cost;
             }
         }
     }
-    (functions, total)
+    Counted { functions, lines, total }
 }
 
 /// The name without callgrind's mark of a call below another of the same function, `'2`, and

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use counts::Counts;
+use counts::{Counted, Counts};
 use strata_cachemodel::Machine;
 use strata_sim::{
     Arrival, CallRecord, CaptureNames, Extent, FunctionId, PathId, Replay, Scene, Tracer, Visit,
@@ -40,16 +40,27 @@ impl Tracer for Watch {
     }
 }
 
-/// The whole sample; with `learns`, its programs are known before it begins.
-fn replay(learns: bool, tracer: Option<Box<Watch>>) -> Replay<CaptureNames> {
+/// When the names of the program are known, and what they say.
+#[derive(Clone, Copy, PartialEq)]
+enum Names {
+    AtTheEnd,
+    Beforehand,
+    WithLines,
+}
+
+/// The whole sample.
+fn replay(naming: Names, tracer: Option<Box<Watch>>) -> Replay<CaptureNames> {
     let folder = sample();
     let manifest = CaptureManifest::load(&folder).expect("the sample has a manifest");
     let mut names = CaptureNames::open(&folder, &manifest).expect("the sample has symbols");
     let machine = Machine::load("vee07").expect("a built-in preset");
     let trace =
         || TraceReader::open(&folder.join(&manifest.trace)).expect("the sample has a trace");
-    if learns {
+    if naming != Names::AtTheEnd {
         names = names.learn(trace(), u64::MAX).expect("the trace is whole");
+    }
+    if naming == Names::WithLines {
+        names.tell_lines();
     }
     let (replay, _) = for_each_batch(
         trace(),
@@ -75,7 +86,7 @@ fn check(names: &CaptureNames) {
 }
 
 fn traced() -> (Box<Watch>, CallRecord) {
-    let replay = replay(true, Some(Box::default()));
+    let replay = replay(Names::Beforehand, Some(Box::default()));
     let (_, names, tracer, record) = replay.finish_traced().expect("all laws hold");
     check(&names);
     let tracer: Box<dyn Any> = tracer;
@@ -109,10 +120,34 @@ fn counted() -> (BTreeMap<String, Counts>, CallRecord) {
     (functions, record)
 }
 
+fn callgrinds() -> Counted {
+    let text = std::fs::read_to_string(sample().join("callgrind.out")).expect("it is bundled");
+    counts::read(&text)
+}
+
+#[test]
+fn every_line_of_the_program_counts_what_callgrind_counts() {
+    let (profile, names) = replay(Names::WithLines, None).finish().expect("all laws hold");
+    check(&names);
+    let mut lines: BTreeMap<(String, u32), u64> = BTreeMap::new();
+    let mut deepest = 0;
+    for row in profile.rows.iter().filter(|row| row.function.layer == PROGRAM) {
+        let name = &row.function.name.as_ref().expect("the program has symbols").function;
+        // `turn (calls.c:31) in mix (calls.c:34) in fill (calls.c:44)`
+        let frames: Vec<&str> = name.split(" in ").collect();
+        let function = frames.last().and_then(|frame| frame.split(' ').next()).expect("a frame");
+        let line = frames[0].split_once("(calls.c:").and_then(|(_, rest)| rest.split(')').next());
+        let line = line.map_or(0, |line| line.parse().expect("a number"));
+        *lines.entry((function.to_owned(), line)).or_default() += row.counters.instructions;
+        deepest = deepest.max(frames.len());
+    }
+    assert_eq!(lines, callgrinds().lines);
+    assert_eq!(deepest, 3);
+}
+
 #[test]
 fn every_function_of_the_program_counts_what_callgrind_counts() {
-    let text = std::fs::read_to_string(sample().join("callgrind.out")).expect("it is bundled");
-    let (expected, total) = counts::read(&text);
+    let Counted { functions: expected, total, .. } = callgrinds();
     assert_eq!(expected.values().map(|counts| counts.own).sum::<u64>(), total);
     assert!(expected.len() > 20);
     let (functions, _) = counted();
@@ -125,13 +160,13 @@ fn every_function_of_the_program_counts_what_callgrind_counts() {
 
 #[test]
 fn names_learnt_beforehand_are_those_found_at_the_end() {
-    let rows = |learns| {
-        let (profile, names) = replay(learns, None).finish().expect("all laws hold");
+    let rows = |naming| {
+        let (profile, names) = replay(naming, None).finish().expect("all laws hold");
         check(&names);
         let rows = profile.rows.into_iter();
         rows.map(|row| (row.function, row.counters)).collect::<Vec<_>>()
     };
-    let (early, late) = (rows(true), rows(false));
+    let (early, late) = (rows(Names::Beforehand), rows(Names::AtTheEnd));
     assert!(early.len() > 300);
     assert_eq!(early.len(), late.len());
     for row in &late {
