@@ -10,6 +10,7 @@ mod golden;
 mod import;
 mod info;
 mod lacks;
+mod lines;
 mod machines;
 mod pipes;
 mod replay;

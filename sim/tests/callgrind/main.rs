@@ -99,7 +99,7 @@ fn counted() -> (BTreeMap<String, Counts>, CallRecord) {
     let (watch, record) = traced();
     let name = |id: FunctionId| {
         let function = &record.functions[id.0 as usize];
-        let name = (function.layer == PROGRAM).then(|| function.name.as_ref()).flatten();
+        let name = function.name.as_ref().filter(|_| function.layer == PROGRAM);
         name.map(|name| name.function.clone())
     };
     let mut functions: BTreeMap<String, Counts> = BTreeMap::new();
