@@ -30,6 +30,18 @@ pub enum Error {
         /// Of the hierarchy.
         total: u64,
     },
+    /// What the paths of calls sum to is not the total.
+    #[error(
+        "conservation law broken: the call paths' {counter} sum to {sum}, the functions counted {total}; this is a fault in strata, and no figure of this run can be trusted"
+    )]
+    Paths {
+        /// Which counter.
+        counter: String,
+        /// Over all paths.
+        sum: u64,
+        /// Over all functions.
+        total: u64,
+    },
     /// The classes of a layer's misses do not sum to its misses.
     #[error(
         "conservation law broken: the {structure} misses of {layer} are {misses}, their classes sum to {sum}; this is a fault in strata, and no figure of this run can be trusted"

@@ -9,6 +9,7 @@
 mod actors;
 mod addressing;
 mod annotation;
+mod call_graph;
 mod calls;
 mod capture_names;
 mod counters;
@@ -31,6 +32,7 @@ mod who;
 pub use actors::UnknownPartitions;
 pub use addressing::{Addressing, Page};
 pub use annotation::{Annotation, Attribution, Entries, Entry, Kept, lagging};
+pub use call_graph::{CallArc, CallGraph, CallNode, CallTree, FunctionCost, NodeId};
 pub use calls::{
     Arrival, CallRecord, Link, Path, PathId, Paths, ReturnReport, Scene, Tracer, Visit,
 };
