@@ -27,6 +27,30 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// A metric that the machine does not have or the trace does not know.
+    #[error("there are no {metric}: {why}; {remedy}")]
+    NoMetric {
+        /// The metric.
+        metric: String,
+        /// Why there is none.
+        why: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A selection with nothing in it.
+    #[error("there are no {what}; select more, or replay another range")]
+    NothingSelected {
+        /// What there is none of.
+        what: String,
+    },
+    /// A function that never ran.
+    #[error("no function `{given}` ran in what was replayed{}", suggestion(.near))]
+    UnknownFunction {
+        /// What was given.
+        given: String,
+        /// Functions that ran and are called like it.
+        near: Vec<String>,
+    },
     /// A file exists that may not be replaced.
     #[error("{}: exists already; give another name, or --force to replace it", path.display())]
     Exists {
@@ -90,4 +114,12 @@ pub enum Error {
     /// Output could not be written.
     #[error("the output cannot be written: {0}")]
     Output(#[source] io::Error),
+}
+
+/// The end of a sentence about a name that does not exist.
+fn suggestion(near: &[String]) -> String {
+    match near {
+        [] => "; strata replay --by function lists all that did".to_owned(),
+        near => format!("; did you mean {}?", near.join(" or ")),
+    }
 }

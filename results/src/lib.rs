@@ -22,6 +22,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 mod annotation_report;
+mod call_graph;
 mod check_result;
 mod data_table;
 mod document_head;
@@ -29,8 +30,11 @@ mod entry_names;
 mod error;
 mod flow_report;
 mod known;
+mod layer_colour;
 mod layer_figure;
+mod metric;
 mod miss_classes;
+mod near_names;
 mod numbers;
 mod output;
 mod profile_csv;
@@ -47,12 +51,14 @@ mod trace_info;
 mod trace_survey;
 
 pub use annotation_report::{AnnotationReport, AnnotationSelection};
+pub use call_graph::{CallExport, CallGraphReport, CallSelection, CallsBy};
 pub use check_result::{CheckResult, salvage_text};
 pub use data_table::DataSelection;
 pub use error::Error;
 pub use flow_report::FlowReport;
 pub use known::Known;
 pub use layer_figure::layer_figure;
+pub use metric::Metric;
 pub use output::{FILE_LIST, OutputFolder, check_writable, write_file, write_file_with};
 pub use profile_report::ProfileReport;
 pub use profile_table::{Group, Named, Others, ProfileTable};

@@ -140,7 +140,8 @@ impl ProfileReport {
         columns
     }
 
-    fn origin(&self) -> [String; ORIGIN.len()] {
+    /// Where the report comes from, a value for each column of [`ORIGIN`].
+    pub(crate) fn origin(&self) -> [String; ORIGIN.len()] {
         let machine = &self.profile.machine;
         [
             machine.name().to_owned(),
@@ -173,7 +174,7 @@ impl ClassColumn {
 }
 
 /// Columns that say where a row comes from, the same in each row.
-const ORIGIN: [&str; 12] = [
+pub(crate) const ORIGIN: [&str; 12] = [
     "machine",
     "machine_parameters",
     "semantics",
@@ -301,7 +302,7 @@ fn assignments(key: &str, value: &serde_json::Value, out: &mut Vec<String>) {
     }
 }
 
-fn failed(error: impl ToString) -> Error {
+pub(crate) fn failed(error: impl ToString) -> Error {
     Error::Format { format: "CSV", message: error.to_string() }
 }
 
