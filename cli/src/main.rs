@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 mod annotate;
+mod callgraph;
 mod capture;
 mod capture_input;
 mod check;
@@ -45,6 +46,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     Annotate(annotate::AnnotateArgs),
     Flow(flow::FlowArgs),
+    Callgraph(callgraph::CallgraphArgs),
     Trim(trim::TrimArgs),
 }
 
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(args),
         Command::Annotate(args) => annotate::run(args),
         Command::Flow(args) => flow::run(args),
+        Command::Callgraph(args) => callgraph::run(args),
         Command::Trim(args) => trim::run(args),
     };
     match result {

@@ -47,6 +47,14 @@ pub(crate) fn rows(text: &str) -> Result<RowLimit, String> {
     }
 }
 
+/// A share of a whole.
+pub(crate) fn percent(text: &str) -> Result<f64, String> {
+    let share: Option<f64> = text.trim_end_matches('%').trim_end().parse().ok();
+    share
+        .filter(|share| (0.0..=100.0).contains(share))
+        .ok_or_else(|| format!("`{text}` is not a share in per cent, from 0 to 100"))
+}
+
 /// How many rows of a table to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RowLimit(pub(crate) Option<usize>);
@@ -66,6 +74,14 @@ mod tests {
         for text in ["", "M", "-1", "5MiB", "1.5M", "99999999999999999999", "18446744073709551615k"]
         {
             assert!(quantity(text).is_err(), "{text} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_share_is_a_number_from_0_to_100() {
+        assert_eq!(["0", "2.5", "100 %"].map(percent), [Ok(0.0), Ok(2.5), Ok(100.0)]);
+        for text in ["", "-1", "101", "NaN", "half"] {
+            assert!(percent(text).is_err(), "{text} was accepted");
         }
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod callgraph;
 mod check;
 mod data_side;
 mod flows;
