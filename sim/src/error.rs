@@ -100,7 +100,7 @@ pub enum Error {
     NoFunction {
         /// The trigger.
         trigger: String,
-        /// Names like it, as a clause; empty without any.
+        /// Names like it, or where to find some, as a clause.
         near: String,
     },
     /// A trigger that does not come as often as was asked for.

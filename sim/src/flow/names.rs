@@ -128,7 +128,7 @@ impl<'a> Matches<'a> {
             "; it ran, but was entered before what was replayed begins".to_owned()
         } else {
             match near(self.trigger, &self.names.functions).as_slice() {
-                [] => String::new(),
+                [] => "; `strata replay --by function --top all` tells what ran".to_owned(),
                 near => format!("; did you mean {}?", near.join(", ")),
             }
         };
