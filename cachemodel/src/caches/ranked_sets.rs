@@ -1,5 +1,5 @@
-//! Sets of at most sixteen lines, LRU, in which neither a look-up nor a use walks over the ways:
-//! LRU replacement of physical lines.
+//! Sets of at most sixteen lines in which neither a look-up nor a use walks over the ways: LRU
+//! replacement of physical lines.
 //!
 //! Lines stay in their way. The order of use of a set's ways is one word of 4-bit way numbers, the
 //! most recently used lowest, and a byte of a hash of each line tells which ways to look at:

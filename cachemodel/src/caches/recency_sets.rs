@@ -1,4 +1,4 @@
-//! Sets of lines in order of their last use: LRU replacement of physical lines.
+//! Sets of more than sixteen lines in order of their last use: LRU replacement of physical lines.
 //!
 //! Each set is an array of lines, the most recently used first; a look-up puts what it finds in
 //! front, and a fill pushes the last one out:
