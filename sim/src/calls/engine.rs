@@ -239,7 +239,14 @@ impl Engine {
         } else {
             let path = old.top().map(|top| top.path);
             let at = old.at;
-            self.leave(stack, step.address, at);
+            if let [frame] = old.frames[..]
+                && frame.how == How::Found
+            {
+                // A stack for interrupts: whoever borrows it next comes from elsewhere.
+                old.frames.clear();
+            } else {
+                self.leave(stack, step.address, at);
+            }
             let new = &mut self.stacks[target];
             new.drop_dead(|frame| frame < step.stack_pointer);
             if new.frames.is_empty()
