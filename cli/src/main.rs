@@ -11,6 +11,7 @@ mod failure;
 mod flow;
 mod import;
 mod info;
+mod life;
 mod machine_args;
 mod output_args;
 mod quantity;
@@ -44,6 +45,7 @@ enum Command {
     Info(info::InfoArgs),
     Check(check::CheckArgs),
     Replay(replay::ReplayArgs),
+    Life(life::LifeArgs),
     Annotate(annotate::AnnotateArgs),
     Flow(flow::FlowArgs),
     Callgraph(callgraph::CallgraphArgs),
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Info(args) => info::run(args),
         Command::Check(args) => check::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Life(args) => life::run(args),
         Command::Annotate(args) => annotate::run(args),
         Command::Flow(args) => flow::run(args),
         Command::Callgraph(args) => callgraph::run(args),

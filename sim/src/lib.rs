@@ -20,6 +20,7 @@ mod figure4;
 mod flow;
 mod functions;
 mod layers;
+mod lives;
 mod miss_classes;
 mod pipeline;
 mod plans;
@@ -46,6 +47,11 @@ pub use functions::{
     Function, FunctionId, Functions, Name, Nameless, Namer, Naming, Place, Segment,
 };
 pub use layers::layer_of;
+pub use lives::{
+    Bar, Counted, Direction, IdlePattern, LayerPattern, Life, LifeChoice, LifeError, LifeReport,
+    LifeStage, LifeVisit, Lives, MOST_PHASES, Outside, Pattern, Patterns, Phase, PhaseTotal, Rules,
+    Summary,
+};
 pub use miss_classes::{CacheMisses, Evictions, MissClasses, TlbMisses};
 pub use pipeline::{ReadReport, for_each_batch};
 pub use profile::{Profile, Row};

@@ -11,6 +11,7 @@ mod golden;
 mod import;
 mod info;
 mod lacks;
+mod life;
 mod lines;
 mod machines;
 mod pipes;
