@@ -8,7 +8,7 @@ use super::stack::{Context, Frame, How, Resume, StackId, Stacks};
 use super::{Arrival, ReturnReport};
 use crate::functions::FunctionId;
 use rustc_hash::FxHashMap;
-use strata_workloads::trace::{Event, InterruptKind};
+use strata_workloads::trace::{Event, InterruptKind, SpaceId};
 
 /// Frames that a return may leave at once.
 const SEARCHED_FRAMES: usize = 64;
@@ -21,6 +21,8 @@ pub(super) struct Step {
     /// Stack pointer before it.
     pub(super) stack_pointer: u64,
     pub(super) context: Context,
+    /// Address space.
+    pub(super) space: Option<SpaceId>,
     pub(super) function: FunctionId,
     /// It begins at the function's first byte.
     pub(super) is_entry: bool,
@@ -43,9 +45,20 @@ enum Pending {
     Gap,
 }
 
+/// Where control is known to stay as long as nothing but jumps within the function happens.
+#[derive(Clone, Copy, Debug)]
+struct Calm {
+    function: FunctionId,
+    space: Option<SpaceId>,
+    /// A stack pointer of the frame, and the highest that it can have.
+    near: u64,
+    highest: u64,
+}
+
 /// What is known of one CPU.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cpu {
+    calm: Option<Calm>,
     stack: Option<StackId>,
     last: Option<Ending>,
     pending: Option<Pending>,
@@ -113,6 +126,25 @@ impl Engine {
         self.cpu.pending = pending;
     }
 
+    /// Whether control stays in the frame where it is, as [`Engine::step`] would find at more cost.
+    #[inline]
+    pub(super) fn stays(
+        &self,
+        function: FunctionId,
+        space: Option<SpaceId>,
+        stack_pointer: u64,
+    ) -> bool {
+        // Smaller than any stack that is told apart.
+        const NEAR_BYTES: u64 = 1 << 14;
+        let Some(calm) = self.cpu.calm else { return false };
+        self.cpu.pending.is_none()
+            && matches!(self.cpu.last, Some(Ending { last: Last::Other | Last::Jump, .. }))
+            && calm.function == function
+            && calm.space == space
+            && stack_pointer <= calm.highest
+            && (stack_pointer ^ calm.near) < NEAR_BYTES
+    }
+
     /// Follows control to the next execution; `None` if it stays where it is.
     pub(super) fn step(&mut self, step: &Step) -> Option<Arrival> {
         if step.is_named {
@@ -147,6 +179,18 @@ impl Engine {
             self.stacks[stack].at = step.stack_pointer;
         }
         self.cpu.was_thunk = step.is_thunk;
+        self.cpu.calm = self.cpu.stack.and_then(|stack| {
+            let top = self.stacks[stack].top()?;
+            let is_settled = top.how != How::Found
+                && step.stack_pointer <= top.stack_pointer
+                && self.paths[top.path].function == step.function;
+            is_settled.then_some(Calm {
+                function: step.function,
+                space: step.space,
+                near: step.stack_pointer,
+                highest: top.stack_pointer,
+            })
+        });
         arrival
     }
 
@@ -167,6 +211,7 @@ impl Engine {
 
     /// Runs on into `function` within one execution.
     pub(super) fn run_into(&mut self, function: FunctionId) -> Option<Arrival> {
+        self.cpu.calm = None;
         let stack = self.cpu.stack?;
         self.rename_top(stack, function)
     }
@@ -252,7 +297,8 @@ impl Engine {
             if new.frames.is_empty()
                 && let Some(path) = path
             {
-                self.push(target, path, step.stack_pointer, How::Found);
+                // What is called next is above it, and a return leaves it.
+                self.push(target, path, step.stack_pointer + 1, How::Found);
             }
         }
         self.cpu.stack = Some(target);

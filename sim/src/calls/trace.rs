@@ -78,6 +78,13 @@ impl CallTrace {
         state: &MachineState,
         rows: &mut Rows,
     ) {
+        if self.is_open
+            && coming.counts
+            && self.engine.stays(coming.function, coming.space, coming.stack_pointer)
+        {
+            self.engine.ended(self.endings.of(coming.shape));
+            return;
+        }
         let FunctionId(number) = coming.function;
         for function in &functions[self.thunks.len().min(functions.len())..] {
             self.thunks.push(is_thunk(function));
@@ -87,6 +94,7 @@ impl CallTrace {
             address: coming.address,
             stack_pointer: coming.stack_pointer,
             context: Context::of(function.layer, self.engine.cpu(), coming.space),
+            space: coming.space,
             function: coming.function,
             is_entry: function.name.as_ref().is_some_and(|name| name.address == coming.address),
             is_thunk: self.thunks[number as usize],

@@ -107,12 +107,21 @@ impl<N: Namer> Replay<N> {
         counters.add_hits(plan, 1);
         let (once, again) = addresses.split_at(usize::from(plan.once));
         let mut now = Now { addressing: &mut self.addressing, tables };
-        self.hierarchy.execute(
-            plans.code(plan, &tables.blocks[plan.block as usize]),
-            once,
-            &mut now,
-            &mut |kind, _, outcome| counters.deviate(kind, outcome),
-        );
+        let unusual = &mut |kind, _, outcome: &Outcome| counters.deviate(kind, outcome);
+        let (runs, operands) = plans.parts(plan);
+        match self.hierarchy.near().map(|mut near| near.begin(runs, operands, once)) {
+            // All of it was near at hand.
+            Some(None) => self.hierarchy.count_near(
+                u64::from(plan.completed),
+                u64::from(plan.reads),
+                u64::from(plan.once - plan.reads),
+            ),
+            // What was begun is made again, which makes no difference.
+            _ => {
+                let code = plans.code(plan, &tables.blocks[plan.block as usize]);
+                self.hierarchy.execute(code, once, &mut now, unusual);
+            }
+        }
         if plan.repeats {
             counters.rep_iterations += iterations;
             for (operand, va) in plan.references(plans.repeated(plan), again, iterations) {
