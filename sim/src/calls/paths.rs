@@ -43,6 +43,8 @@ pub struct Path {
 #[derive(Clone, Debug, Default)]
 pub struct Paths {
     paths: Vec<Path>,
+    /// By path, what came on top of it last: it often does again.
+    latest: Vec<Option<(Link, FunctionId, PathId)>>,
     numbers: FxHashMap<(Option<PathId>, Link, FunctionId), PathId>,
 }
 
@@ -58,12 +60,27 @@ impl Paths {
             Some(id) if too_deep(&self[id]) => self[id].below,
             other => other,
         };
+        if let Some(PathId(number)) = below
+            && let Some((of_link, of_function, known)) = self.latest[number as usize]
+            && (of_link, of_function) == (link, function)
+        {
+            return known;
+        }
+        let id = self.number_of(below, link, function);
+        if let Some(PathId(number)) = below {
+            self.latest[number as usize] = Some((link, function, id));
+        }
+        id
+    }
+
+    fn number_of(&mut self, below: Option<PathId>, link: Link, function: FunctionId) -> PathId {
         if let Some(&known) = self.numbers.get(&(below, link, function)) {
             return known;
         }
         let id = PathId(self.paths.len() as u32);
         let depth = below.map_or(0, |below| self[below].depth) + 1;
         self.paths.push(Path { below, link, function, depth });
+        self.latest.push(None);
         self.numbers.insert((below, link, function), id);
         id
     }

@@ -97,7 +97,9 @@ impl<N: Namer> Replay<N> {
         tables: &Definitions,
         plans: &Plans,
     ) {
-        self.deliver_traced(plan.privilege, tables);
+        if self.pending.is_some() {
+            self.deliver_traced(plan.privilege, tables);
+        }
         // The warm-up is counted nowhere.
         let mut spare = None;
         let counters = match self.calls.as_mut().and_then(|calls| calls.counters()) {
@@ -201,7 +203,7 @@ impl<N: Namer> Replay<N> {
     }
 
     /// Charges the references of a delivery to the handler.
-    #[inline]
+    #[cold]
     fn deliver_traced(&mut self, privilege: u8, tables: &Definitions) {
         let Some(interrupt) = self.pending.take() else { return };
         let cpu = *self.state.running();
