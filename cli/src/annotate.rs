@@ -33,7 +33,7 @@ pub(crate) struct AnnotateArgs {
     /// Show counts one row late, as the paper's tables do
     #[arg(long)]
     vee07_lag: bool,
-    /// Begin with the first entry of this function, [LAYER:]FUNCTION, in which * stands for anything
+    /// Begin with the first entry of this function, as FUNCTION or LAYER:FUNCTION, in which * stands for anything
     #[arg(long, value_name = "FUNCTION")]
     from: Option<Trigger>,
     /// End with the first entry of this function after the beginning

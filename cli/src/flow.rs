@@ -19,7 +19,7 @@ use strata_symbols::Layer;
 /// Tells which functions are entered between two of them, with instruction counts (VEE'07, Figures
 /// 7 to 10).
 ///
-/// A function is [LAYER:]FUNCTION, in which * stands for anything and domU for every domain but 0:
+/// A function is FUNCTION or LAYER:FUNCTION, in which * stands for anything and domU for every domain but 0:
 /// tcp_sendmsg, dom0-kernel:netif_*, domU-kernel:tcp_*.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FlowArgs {
