@@ -255,6 +255,17 @@ impl<N: Namer> Replay<N> {
         }
     }
 
+    /// Who an execution is charged to, with a row for every function known by then.
+    #[inline(always)]
+    fn charged(&mut self, plan: &Plan, tables: &Definitions) -> Charged {
+        let index = plan.block as usize;
+        let charged = self.who.of(index, plan.privilege, &self.state, &mut self.addressing, tables);
+        if self.rows.executed.len() < self.who.functions().len() {
+            self.rows.grow(self.who.functions().len());
+        }
+        charged
+    }
+
     #[inline(always)]
     fn execution(
         &mut self,
@@ -265,10 +276,7 @@ impl<N: Namer> Replay<N> {
         plans: &Plans,
     ) {
         let index = plan.block as usize;
-        let charged = self.who.of(index, plan.privilege, &self.state, &mut self.addressing, tables);
-        if self.rows.executed.len() < self.who.functions().len() {
-            self.rows.grow(self.who.functions().len());
-        }
+        let charged = self.charged(plan, tables);
         let row = match charged {
             Charged::Row(row) if self.data.is_none() => row,
             _ => return self.split(plan, addresses, iterations, tables, plans),

@@ -155,11 +155,7 @@ impl<N: Namer> Replay<N> {
     /// several functions'.
     fn charge(&mut self, shape: usize, plan: &Plan, tables: &Definitions) -> bool {
         self.settle_charge(shape, plan);
-        let index = plan.block as usize;
-        let charged = self.who.of(index, plan.privilege, &self.state, &mut self.addressing, tables);
-        if self.rows.executed.len() < self.who.functions().len() {
-            self.rows.grow(self.who.functions().len());
-        }
+        let charged = self.charged(plan, tables);
         let Charged::Row(row) = charged else {
             self.charges[shape] = Charge::NONE;
             return false;

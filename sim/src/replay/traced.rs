@@ -44,10 +44,7 @@ impl<N: Namer> Replay<N> {
         plans: &Plans,
     ) {
         let index = plan.block as usize;
-        let charged = self.who.of(index, plan.privilege, &self.state, &mut self.addressing, tables);
-        if self.rows.executed.len() < self.who.functions().len() {
-            self.rows.grow(self.who.functions().len());
-        }
+        let charged = self.charged(plan, tables);
         let is_live = self.extent.range.contains(&self.position);
         let mut coming = Coming {
             shape,
