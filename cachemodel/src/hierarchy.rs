@@ -6,11 +6,13 @@
 
 mod execution;
 mod full;
+mod halves;
 mod near;
 mod plain;
 mod stream;
 
 pub use execution::{Code, Operand, Run};
+pub use halves::LowerHalf;
 use near::GOOD_FOR;
 pub use near::{Near, Progress};
 use plain::{FartherLines, PlainOutcomes};

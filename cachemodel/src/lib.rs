@@ -66,15 +66,15 @@ pub use counts::{
 pub use error::{BrokenLaw, Error};
 pub use geometry::{CacheGeometry, TlbGeometry, Ways};
 pub use hierarchy::{
-    Code, Hierarchy, Near, Operand, Progress, RefKind, Reference, Run, Stream, TlbClassCounts,
-    TlbClasses,
+    Code, Hierarchy, LowerHalf, Near, Operand, Progress, RefKind, Reference, Run, Stream,
+    TlbClassCounts, TlbClasses,
 };
 pub use machine::{
     AddressKind, CacheSpec, CostModel, EventDelivery, Inclusion, Level, Machine, Prefetcher,
     Replacement, Sharing, TagScheme, TlbArraySpec, TlbSpec, Vendor, WalkMemory, WalkSpec, WayMask,
     WhatIf, WritePolicy,
 };
-pub use memory::{CacheClasses, ClassCounts, LevelClasses};
+pub use memory::{CacheClasses, ClassCounts, LevelClasses, Request};
 pub use outcome::Outcome;
 pub use page::{Mapping, PageSize, PhysAddr};
 pub use semantics::Semantics;

@@ -182,6 +182,13 @@ impl Machine {
         MachineFile::from(self.clone()).with(overrides)?.try_into()
     }
 
+    /// The same machine without the levels of cache below the first.
+    pub(crate) fn first_level_only(&self) -> Self {
+        let mut machine = self.clone();
+        machine.levels.truncate(1);
+        machine
+    }
+
     /// Short name, as in `--machine`.
     #[must_use]
     pub fn name(&self) -> &str {

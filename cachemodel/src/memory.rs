@@ -9,9 +9,12 @@ mod coherence;
 mod journey;
 mod plain;
 mod prefetch;
+mod requests;
 
 pub use classes::{CacheClasses, ClassCounts, LevelClasses};
 pub(crate) use plain::Wanted;
+pub use requests::Request;
+use requests::Requests;
 
 use crate::caches::{Actor, Cache, CacheClassifier, FirstSets, Line, StrideTable};
 use crate::counts::{Counts, LevelCounts};
@@ -140,6 +143,8 @@ pub(crate) struct Memory {
     prefetching: usize,
     counts: [LevelCounts; Machine::MAX_LEVELS],
     classes: Option<Box<CacheClasses>>,
+    /// What goes beyond the last level, where that is noted.
+    requests: Option<Box<Requests>>,
 }
 
 /// Numbers of structures in the seeds of their generators (`docs/models.md`).
@@ -171,6 +176,7 @@ impl Memory {
             prefetching: 0,
             counts: [LevelCounts::default(); Machine::MAX_LEVELS],
             classes: None,
+            requests: None,
         };
         memory.build(machine);
         memory
@@ -298,6 +304,11 @@ impl Memory {
     /// Whether a known hit in the first level has no effect but there.
     pub(crate) fn first_is_alone(&mut self) -> bool {
         self.first_is_simple && self.writes_stay && self.first_sets().is_some()
+    }
+
+    /// Whether every cache does nothing but find lines and let them come.
+    pub(crate) fn is_all_plain(&self) -> bool {
+        self.nodes.iter().all(|node| node.is_plain)
     }
 
     /// Adds what was counted to `counts`.

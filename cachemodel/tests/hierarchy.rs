@@ -70,6 +70,21 @@ fn a_fetch_from_a_device_can_evict_the_translation_of_the_line_fetched_last() {
     assert_eq!(fetch(&mut hierarchy, 0x1000).tlb_misses, 1);
 }
 
+/// Pages 0 and 1 are both in one large page by the first's translation, but the second's own is another.
+#[test]
+fn the_last_line_of_a_fetch_can_evict_the_one_before_in_a_cache_of_one_line() {
+    struct Pages;
+    impl Translator for Pages {
+        fn mapping(&mut self, va: u64) -> Mapping {
+            let size = if va < 4096 { PageSize::Size2M } else { PageSize::Size4K };
+            Mapping::new(if va < 4096 { 0 } else { 7 }, size)
+        }
+    }
+    let mut hierarchy = hierarchy(&[("l1i.size", "64"), ("l1i.ways", "1")]);
+    hierarchy.access(RefKind::Fetch, 4095, 2, &mut Pages);
+    assert_eq!(hierarchy.access(RefKind::Fetch, 4095, 1, &mut Pages).misses[0], 1);
+}
+
 #[test]
 fn lines_that_a_device_wrote_over_must_be_fetched_again() {
     let mut hierarchy = hierarchy(&[]);

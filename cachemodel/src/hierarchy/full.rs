@@ -93,6 +93,7 @@ impl Hierarchy {
         bytes: u32,
         translator: &mut T,
     ) -> Outcome {
+        self.memory.begin_reference();
         if self.is_plain
             && let Some(outcome) = self.plainly(kind, va, bytes)
         {
@@ -341,6 +342,10 @@ impl Hierarchy {
         }
         let mut whole = Way::default();
         for place in places() {
+            // A line fetched before may go for this one.
+            if kind == RefKind::Fetch {
+                self.forget_fetch();
+            }
             let way = self.memory.access(kind, place);
             if let Some(known) = self.unit.known(kind.side(), place.va) {
                 self.know_line(kind, place.va, known);

@@ -1,6 +1,6 @@
 //! What other CPUs and devices do to a CPU's copies.
 
-use super::{Dropped, Memory, Place};
+use super::{Dropped, Memory, Place, Request};
 use crate::page::PhysAddr;
 use std::ops::RangeInclusive;
 
@@ -128,13 +128,17 @@ impl Memory {
     /// when a device has overwritten them in memory. Costs at most a walk over each cache.
     pub(crate) fn overwritten(&mut self, start: PhysAddr, length: u64) {
         let Some(last_offset) = length.checked_sub(1) else { return };
-        let last = start.0.saturating_add(last_offset);
+        self.overwritten_up_to(start.0, start.0.saturating_add(last_offset));
+    }
+
+    /// The same, the last byte included.
+    pub(crate) fn overwritten_up_to(&mut self, start: u64, last: u64) {
         for index in self.level_by_level() {
             let node = &mut self.nodes[index];
             let shift = node.cache.line_shift();
             let classifier = &mut node.classifier;
             let mut dropped = Vec::new();
-            node.cache.remove_range(start.0 >> shift, last >> shift, |removed| {
+            node.cache.remove_range(start >> shift, last >> shift, |removed| {
                 dropped.push(removed.line.physical);
                 if let Some(classifier) = classifier {
                     classifier.invalidated(removed.line.physical);
@@ -145,6 +149,7 @@ impl Memory {
                 self.drop_above(index, line, Dropped::Overwritten);
             }
         }
+        self.note(Request::Overwritten { first: start, last });
     }
 
     /// All caches, level 1 first.
@@ -180,5 +185,6 @@ impl Memory {
                 }
             }
         }
+        self.note(Request::Flush);
     }
 }

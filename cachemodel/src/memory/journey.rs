@@ -1,6 +1,6 @@
 //! A line's way down to where it is and up again.
 
-use super::{Dropped, Memory, Place, Purpose, Way};
+use super::{Dropped, Memory, Place, Purpose, Request, Way};
 use crate::caches::{Actor, Fill, Line, Removed};
 use crate::hierarchy::RefKind;
 
@@ -12,6 +12,9 @@ impl Memory {
         let node = self.entry(kind);
         self.prepare_for(node, place, store, true);
         self.down(node, place, Purpose::Demand { store }, &mut way);
+        if self.notes_requests() && way.missed.has(0) {
+            self.note_line(kind, place);
+        }
         way
     }
 
@@ -228,8 +231,9 @@ impl Memory {
             return;
         }
         self.counts[level].written_on += 1;
-        if let Some(lower) = below {
-            self.write_back(lower, place);
+        match below {
+            Some(lower) => self.write_back(lower, place),
+            None => self.note(Request::WriteBack { physical: place.physical.0 }),
         }
     }
 

@@ -18,7 +18,7 @@ pub(crate) struct Wanted {
 impl Memory {
     /// Whether [`Memory::access_known`] may be used.
     pub(crate) fn is_plain(&mut self) -> bool {
-        self.first_is_alone() && self.nodes.iter().all(|node| node.is_plain)
+        self.first_is_alone() && self.is_all_plain()
     }
 
     /// A demand access of a line, which from then on is known in the first level. Returns at how
@@ -46,7 +46,27 @@ impl Memory {
             let physical = PhysAddr(victim.line.physical << shift);
             self.write_on(0, below, Place { physical, va: 0 }, true);
         }
+        if self.notes_requests() {
+            self.note_line(kind, place);
+        }
         1 + self.read_below(below, place)
+    }
+
+    /// Asks the levels below the first for a line that missed there. Returns at how many it missed.
+    #[inline]
+    pub(crate) fn read_below_first(&mut self, kind: RefKind, place: Place) -> usize {
+        // The first level was built last.
+        let index = self.nodes.len() - if kind == RefKind::Fetch { 2 } else { 1 };
+        self.read_below(self.nodes[index].below, place)
+    }
+
+    /// Takes a dirty line that left the first level.
+    #[inline]
+    pub(crate) fn write_below_first(&mut self, place: Place) {
+        // Of one data cache.
+        if let Some(below) = self.nodes.last().and_then(|node| node.below) {
+            self.write_back(below, place);
+        }
     }
 
     /// Asks a cache, and those below it, for a line that one above will hold. Returns at how many

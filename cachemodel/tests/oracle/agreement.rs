@@ -15,6 +15,7 @@ use crate::classes::{CacheClass, TlbClass};
 
 use crate::converted::{counts_of, outcome_of};
 use crate::counts::named;
+use crate::halves::{Halves, plain_machines};
 use crate::hierarchy::Oracle;
 use crate::machines::{ACTORS, machines};
 use crate::ref64;
@@ -27,6 +28,8 @@ struct Pair {
     /// The same, given references many at a time.
     batched: Hierarchy,
     waiting: Stream,
+    /// The same in two halves, where the machine can be taken so.
+    halves: Option<Halves>,
     slow: Oracle,
     world: World,
     machine: Machine,
@@ -46,13 +49,26 @@ impl Pair {
         tell(&mut fast, &Step::Actor(0));
         drive(&mut slow, &mut World::default(), &Step::Actor(0));
         let (batched, waiting) = (fast.clone(), Stream::new());
-        Self { fast, batched, waiting, slow, world: World::default(), machine: machine.clone() }
+        let halves = if classes { None } else { Halves::of(machine) };
+        Self {
+            fast,
+            batched,
+            waiting,
+            halves,
+            slow,
+            world: World::default(),
+            machine: machine.clone(),
+        }
     }
 
     fn step(&mut self, at: usize, step: &Step) -> TestCaseResult {
         let mut view = View { world: &self.world, space: Space::of(self.slow.context()) };
         if let Step::Access { kind, va, bytes } = *step {
-            let found = outcome_of(self.fast.access(kind, va, bytes, &mut view));
+            let found = self.fast.access(kind, va, bytes, &mut view);
+            if let Some(halves) = &mut self.halves {
+                halves.access(kind, va, bytes, &mut view, found);
+            }
+            let found = outcome_of(found);
             self.waiting.push(Reference { kind, va, bytes });
             let expected = drive(&mut self.slow, &mut self.world, step);
             prop_assert_eq!(Some(found), expected, "step {}", at);
@@ -62,6 +78,9 @@ impl Pair {
             drive(&mut self.slow, &mut self.world, step);
             tell(&mut self.fast, step);
             tell(&mut self.batched, step);
+            if let Some(halves) = &mut self.halves {
+                tell(&mut halves.upper, step);
+            }
         }
         Ok(())
     }
@@ -122,7 +141,10 @@ impl Pair {
         Ok(())
     }
 
-    fn compare_counts(&self, at: usize) -> TestCaseResult {
+    fn compare_counts(&mut self, at: usize) -> TestCaseResult {
+        if let Some(halves) = &mut self.halves {
+            halves.compare(self.fast.counts())?;
+        }
         let (fast, slow) = (counts_of(self.fast.counts()), self.slow.counts());
         if fast != *slow {
             let both = named(&fast).into_iter().zip(named(slow));
@@ -199,6 +221,18 @@ proptest! {
         classes: bool,
     ) {
         agree(&machine, &steps, classes)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn on_a_plain_machine_whole_and_halves_do_what_the_oracle_does(
+        machine in plain_machines(),
+        steps in streams(),
+    ) {
+        agree(&machine, &steps, false)?;
     }
 }
 

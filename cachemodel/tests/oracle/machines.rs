@@ -21,11 +21,12 @@ struct Rules {
     partition: Vec<(usize, u64)>,
 }
 
-const POLICIES: [&str; 7] = ["lru", "tree-plru", "fifo", "random", "srrip", "brrip", "drrip"];
+pub(crate) const POLICIES: [&str; 7] =
+    ["lru", "tree-plru", "fifo", "random", "srrip", "brrip", "drrip"];
 const SEMANTICS: [&str; 5] =
     ["per-reference", "split-demand-only", "split-writeback", "cachegrind", "first-byte"];
-const VENDORS: [&str; 3] = ["intel", "amd", "intel-p6"];
-const SCHEMES: [&str; 9] = [
+pub(crate) const VENDORS: [&str; 3] = ["intel", "amd", "intel-p6"];
+pub(crate) const SCHEMES: [&str; 9] = [
     "architectural",
     "none",
     "global-hypervisor",

@@ -10,6 +10,7 @@ mod counts;
 mod events;
 #[path = "../ref64/expected.rs"]
 mod expected;
+mod halves;
 mod hierarchy;
 mod machines;
 mod memory;

@@ -1,0 +1,154 @@
+//! A machine in two halves: first level and TLBs above, the other levels of cache below.
+//!
+//! Where nothing that happens below has an effect above, the halves can be run one after the other:
+//! the upper one notes what it asks of the lower one, and that can be run later, on another thread,
+//! or many times with other caches. Both together count what the whole machine counts.
+
+use super::{Hierarchy, RefKind};
+use crate::counts::Counts;
+use crate::machine::{AddressKind, CacheSpec, Machine, WalkMemory};
+use crate::memory::{Memory, Place, Request};
+use crate::outcome::Outcome;
+use crate::page::PhysAddr;
+use crate::semantics::Semantics;
+
+/// Whether a machine can be taken in two halves.
+///
+/// Lines must come down only as those of single references and dirty victims, by physical address:
+/// no inclusion or exclusion, no prefetcher, no partition, no second CPU, no walks through caches.
+fn has_halves(machine: &Machine, memory: &Memory) -> bool {
+    let is_physical = |cache: &CacheSpec| {
+        [cache.index(), cache.tag()].iter().all(|&kind| kind == AddressKind::Physical)
+    };
+    let lower = machine.levels().iter().skip(1);
+    machine.cpus() == 1
+        && machine.semantics() != Semantics::Cachegrind
+        && machine.walk().memory == WalkMemory::Off
+        && !machine.levels()[0].is_unified()
+        && lower.flat_map(|level| [level.instruction(), level.data()]).all(is_physical)
+        && memory.is_all_plain()
+}
+
+impl Hierarchy {
+    /// First level and TLBs of `machine`, which note what they ask of its other levels; these have
+    /// to be run by a [`LowerHalf`]. `None` where the other levels have an effect on the first, or
+    /// need more than requests tell.
+    #[must_use]
+    pub fn upper_half(machine: &Machine) -> Option<Self> {
+        if !has_halves(machine, &Memory::new(machine)) {
+            return None;
+        }
+        let mut upper = Self::new(&machine.first_level_only());
+        upper.memory.note_requests();
+        Some(upper)
+    }
+
+    /// Requests noted from now on are to be charged to this.
+    #[inline]
+    pub fn set_charge(&mut self, charge: u32) {
+        self.memory.set_charge(charge);
+    }
+
+    /// What an [upper half](Self::upper_half) has noted since this was called last, in order.
+    pub fn take_requests(&mut self) -> Vec<Request> {
+        self.memory.take_requests()
+    }
+}
+
+/// All levels of cache of a machine but the first.
+#[derive(Debug, Clone)]
+pub struct LowerHalf {
+    machine: Machine,
+    memory: Memory,
+    /// Demand accesses of each level.
+    counts: Counts,
+    by_reference: bool,
+    /// What the levels did for the reference under way, where each reference is one access.
+    open: Option<Open>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    kind: RefKind,
+    charge: u32,
+    missed: usize,
+}
+
+impl LowerHalf {
+    /// Empty caches; `None` as for [`Hierarchy::upper_half`].
+    #[must_use]
+    pub fn new(machine: &Machine) -> Option<Self> {
+        let memory = Memory::new(machine);
+        has_halves(machine, &memory).then(|| Self {
+            machine: machine.clone(),
+            memory,
+            counts: Counts::default(),
+            by_reference: machine.semantics().counts_references(),
+            open: None,
+        })
+    }
+
+    /// Does what was asked for; `each` is told of every access what it is charged to, its kind, and
+    /// the accesses and misses of the levels below the first. Requests of one reference must come
+    /// with one call.
+    pub fn run(&mut self, requests: &[Request], mut each: impl FnMut(u32, RefKind, &Outcome)) {
+        for request in requests {
+            match *request {
+                Request::Line { physical, charge, kind, is_first } => {
+                    let place = Place { physical: PhysAddr(physical), va: physical };
+                    let missed = self.memory.read_below_first(kind, place);
+                    if !self.by_reference {
+                        self.count(Open { kind, charge, missed }, &mut each);
+                        continue;
+                    }
+                    match &mut self.open {
+                        Some(open) if !is_first => open.missed = open.missed.max(missed),
+                        _ => {
+                            let before = self.open.replace(Open { kind, charge, missed });
+                            before.into_iter().for_each(|open| self.count(open, &mut each));
+                        }
+                    }
+                }
+                Request::WriteBack { physical } => {
+                    let place = Place { physical: PhysAddr(physical), va: physical };
+                    self.memory.write_below_first(place);
+                }
+                Request::Overwritten { first, last } => self.memory.overwritten_up_to(first, last),
+                Request::Flush => self.memory.flush(),
+            }
+        }
+        self.open.take().into_iter().for_each(|open| self.count(open, &mut each));
+    }
+
+    fn count(&mut self, access: Open, each: &mut impl FnMut(u32, RefKind, &Outcome)) {
+        let Open { kind, charge, missed } = access;
+        let mut outcome = Outcome::NONE;
+        for level in 1..self.machine.levels().len().min(missed + 2) {
+            let has_missed = level <= missed;
+            let counts = self.counts.level_mut(level);
+            let tally = match kind {
+                RefKind::Fetch => &mut counts.fetches,
+                RefKind::Read => &mut counts.reads,
+                RefKind::Write | RefKind::ModifyWrite => &mut counts.writes,
+            };
+            tally.add(has_missed);
+            outcome.accesses[level] = 1;
+            outcome.misses[level] = u16::from(has_missed);
+        }
+        each(charge, kind, &outcome);
+    }
+
+    /// The whole machine.
+    #[must_use]
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// What the levels below the first have counted since the start; all else is zero.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = self.counts;
+        self.memory.add_counts(&mut counts);
+        counts
+    }
+}
