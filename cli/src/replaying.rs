@@ -81,8 +81,11 @@ impl Replaying {
                     // Calls can be followed only between functions that are known, and a block of
                     // several lines be split only where it is met.
                     let until = self.span.to.unwrap_or(u64::MAX);
-                    let reader = input.reader()?.0;
-                    names = names.learn(reader, until).with_context(|| input.place())?;
+                    let learned = match input.indexed() {
+                        Some(trace) => names.learn_indexed(&trace, until),
+                        None => names.learn(input.reader()?.0, until),
+                    };
+                    names = learned.with_context(|| input.place())?;
                 }
                 if by_line {
                     names.tell_lines();
