@@ -98,6 +98,7 @@ pub(crate) fn run(args: AnnotateArgs) -> anyhow::Result<()> {
         args.talk.note(&format!("the 17 identities of figure 4 do not apply: {why}"));
     }
     let replaying = Replaying {
+        threads: None,
         machine,
         span: args.range.unwrap_or(Span { from: 0, to: None }),
         warm_up: args.warm_up,

@@ -111,6 +111,7 @@ pub(crate) fn run(args: CallgraphArgs) -> anyhow::Result<()> {
         depth: args.depth,
     };
     let replaying = Replaying {
+        threads: None,
         machine,
         span: args.range.unwrap_or(Span { from: 0, to: None }),
         warm_up: args.warm_up,

@@ -106,6 +106,7 @@ pub(crate) fn run(args: FlowArgs) -> anyhow::Result<()> {
         (None, None) => bail!("a flow needs --from and --to, or --stage"),
     };
     let replaying = Replaying {
+        threads: None,
         machine: args.machine.load()?,
         span: args.range.unwrap_or(Span { from: 0, to: None }),
         warm_up: 0,

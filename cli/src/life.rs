@@ -92,6 +92,7 @@ pub(crate) fn run(args: LifeArgs) -> anyhow::Result<()> {
         (None, Way::Rx) => Rules::xen_net(Direction::Rx),
     };
     let replaying = Replaying {
+        threads: None,
         machine: args.machine.load()?,
         span: args.range.unwrap_or(Span { from: 0, to: None }),
         warm_up: 0,

@@ -8,6 +8,7 @@ use crate::replaying::Replaying;
 use crate::talk::TalkArgs;
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use strata_results::{By, DataSelection, Figure, Selection, SortKey};
 use strata_sim::DataGrain;
@@ -56,6 +57,9 @@ pub(crate) struct ReplayArgs {
     /// Replay what is whole of a trace that ends early
     #[arg(long)]
     allow_truncated: bool,
+    /// Threads to replay on, with the same result [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -122,6 +126,7 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<()> {
         Grouping::Data(grain) => Rows::Data(grain, DataSelection::new(args.sort, top, args.layer)?),
     };
     let replaying = Replaying {
+        threads: args.threads,
         machine,
         span: args.range.unwrap_or(Span { from: 0, to: None }),
         warm_up: args.warm_up,

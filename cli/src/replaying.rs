@@ -5,14 +5,16 @@ use crate::quantity::Span;
 use crate::talk::TalkArgs;
 use anyhow::{Context, anyhow, bail};
 use std::any::Any;
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
 use std::time::Instant;
 use strata_cachemodel::Machine;
 use strata_results::{ProfileReport, Provenance, Symbols};
 use strata_sim::{
     CallRecord, CaptureNames, DataGrain, Extent, Nameless, Namer, Profile, ReadReport, Replay,
-    Tracer, for_each_batch,
+    Tracer, for_each_batch, replay_in_stretches, why_not_in_stretches,
 };
-use strata_workloads::trace::Lacks;
+use strata_workloads::trace::{IndexedTrace, Lacks};
 
 /// How to replay.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub(crate) struct Replaying {
     pub(crate) classify: bool,
     /// Collect what data misses are on.
     pub(crate) data: Option<DataGrain>,
+    /// Threads to replay on; one for each processor if it is not said.
+    pub(crate) threads: Option<NonZeroUsize>,
     /// What is said.
     pub(crate) talk: TalkArgs,
 }
@@ -129,7 +133,7 @@ impl Replaying {
         Ok((report, calls))
     }
 
-    fn drive<N: Namer>(
+    fn drive<N: Namer + Send>(
         &self,
         input: &CaptureInput,
         names: N,
@@ -137,6 +141,13 @@ impl Replaying {
     ) -> anyhow::Result<Driven<N>> {
         let started = Instant::now();
         let is_traced = tracer.is_some();
+        let extent = Extent {
+            range: self.span.from..self.span.to.unwrap_or(u64::MAX),
+            warm_up: self.warm_up,
+        };
+        if !is_traced && let Some(trace) = self.trace_for_stretches(input, &extent) {
+            return self.drive_in_stretches(input, &trace, names, &extent);
+        }
         let (reader, _) = input.reader()?;
         let lacks = reader.lacks();
         if lacks.fetches && (self.span != Span { from: 0, to: None } || self.warm_up > 0) {
@@ -154,10 +165,6 @@ impl Replaying {
             None => None,
         };
         let bar = self.talk.progress("replaying", expected);
-        let extent = Extent {
-            range: self.span.from..self.span.to.unwrap_or(u64::MAX),
-            warm_up: self.warm_up,
-        };
         let result = for_each_batch(
             reader,
             |state| {
@@ -197,12 +204,64 @@ impl Replaying {
             let (profile, names) = replay.finish().with_context(|| input.place())?;
             (profile, names, None)
         };
+        self.tell_speed(replayed, started);
+        Ok(Driven { profile, calls, read, stopped, lacks, names })
+    }
+
+    /// The trace by its index, if it can be replayed in stretches.
+    fn trace_for_stretches(&self, input: &CaptureInput, extent: &Extent) -> Option<IndexedTrace> {
+        if self.classify || self.data.is_some() {
+            return None;
+        }
+        let trace = input.indexed()?;
+        if let Some(why) = why_not_in_stretches(&self.machine, &trace) {
+            self.talk.detail(&format!("replayed from end to end, not in stretches: {why}"));
+            return None;
+        }
+        // What is wrong with a range is told by who reads it.
+        let counted_from = extent.range.start.saturating_add(extent.warm_up);
+        (counted_from < trace.ending().totals.instructions).then_some(trace)
+    }
+
+    fn drive_in_stretches<N: Namer + Send>(
+        &self,
+        input: &CaptureInput,
+        trace: &IndexedTrace,
+        names: N,
+        extent: &Extent,
+    ) -> anyhow::Result<Driven<N>> {
+        let started = Instant::now();
+        let ending = *trace.ending();
+        let last = extent.range.end.min(ending.totals.instructions);
+        let length = last.saturating_sub(extent.range.start);
+        let bar = self.talk.progress("replaying", Some(length));
+        let threads = self.threads.or(available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+        let progress = |instructions| bar.inc(instructions);
+        let result = replay_in_stretches(trace, &self.machine, names, extent, threads, progress);
+        bar.finish_and_clear();
+        let (found, names) = result.with_context(|| input.place())?;
+        let [stretches, repeated] = found.stretches;
+        self.talk.detail(&format!(
+            "{stretches} stretches on {threads} threads, {repeated} of them replayed again"
+        ));
+        self.tell_speed(found.position.min(last) - extent.range.start, started);
+        let read = ReadReport {
+            ending: Some(ending),
+            hash: ending.hash,
+            instructions: ending.totals.instructions,
+            truncated: None,
+        };
+        let profile = found.profile;
+        let lacks = trace.lacks();
+        Ok(Driven { profile, calls: None, read, stopped: false, lacks, names })
+    }
+
+    fn tell_speed(&self, instructions: u64, started: Instant) {
         let seconds = started.elapsed().as_secs_f64();
         self.talk.detail(&format!(
-            "{replayed} instructions in {seconds:.2} s, {:.0} million each second",
-            replayed as f64 / seconds / 1e6
+            "{instructions} instructions in {seconds:.2} s, {:.0} million each second",
+            instructions as f64 / seconds / 1e6
         ));
-        Ok(Driven { profile, calls, read, stopped, lacks, names })
     }
 }
 
