@@ -11,8 +11,9 @@ use std::time::Instant;
 use strata_cachemodel::Machine;
 use strata_results::{ProfileReport, Provenance, Symbols};
 use strata_sim::{
-    CallRecord, CaptureNames, DataGrain, Extent, Nameless, Namer, Profile, ReadReport, Replay,
-    Tracer, for_each_batch, replay_in_stretches, why_not_in_stretches,
+    CallFollower, CallRecord, CaptureNames, DataGrain, Extent, Nameless, Namer, Profile,
+    ReadReport, Replay, Tracer, for_each_batch, for_each_batch_behind, replay_in_stretches,
+    why_not_in_stretches,
 };
 use strata_workloads::trace::{IndexedTrace, Lacks};
 
@@ -140,12 +141,13 @@ impl Replaying {
         tracer: Option<Box<dyn Tracer>>,
     ) -> anyhow::Result<Driven<N>> {
         let started = Instant::now();
-        let is_traced = tracer.is_some();
         let extent = Extent {
             range: self.span.from..self.span.to.unwrap_or(u64::MAX),
             warm_up: self.warm_up,
         };
-        if !is_traced && let Some(trace) = self.trace_for_stretches(input, &extent) {
+        if tracer.is_none()
+            && let Some(trace) = self.trace_for_stretches(input, &extent)
+        {
             return self.drive_in_stretches(input, &trace, names, &extent);
         }
         let (reader, _) = input.reader()?;
@@ -165,47 +167,51 @@ impl Replaying {
             None => None,
         };
         let bar = self.talk.progress("replaying", expected);
-        let result = for_each_batch(
-            reader,
-            |state| {
-                let mut replay = Replay::new(&self.machine, names, state, extent);
-                replay.set_lacks(lacks);
-                if self.classify {
-                    replay.classify();
-                }
-                if let Some(grain) = self.data {
-                    replay.watch_data(grain);
-                }
-                if let Some(tracer) = tracer {
-                    replay.trace(tracer);
-                }
-                replay
-            },
-            |replay, batch| {
-                replay.batch(batch);
-                bar.set_position(replay.position());
-                !replay.is_done()
-            },
-        );
-        bar.finish_and_clear();
-        let (replay, read) = result.with_context(|| input.place())?;
-        if replay.position() == 0 && !lacks.fetches {
-            if let Some(why) = &read.truncated {
-                bail!("{}: {why}", input.place());
+        let (driven, replayed) = match tracer {
+            Some(tracer) => {
+                let mut follower = CallFollower::new(names, lacks, extent.clone());
+                let result = for_each_batch_behind(
+                    reader,
+                    &mut follower,
+                    |state| {
+                        let replay = Replay::traced(&self.machine, state, extent, tracer);
+                        self.set_up(replay, lacks)
+                    },
+                    |replay, batch, course| {
+                        replay.batch_along(batch, course);
+                        bar.set_position(replay.position());
+                        !replay.is_done()
+                    },
+                );
+                bar.finish_and_clear();
+                let (replay, read) = result.with_context(|| input.place())?;
+                holds_something(&replay, &read, input, lacks)?;
+                let (replayed, stopped) = (replay.position(), replay.is_done());
+                let traced = replay.finish_traced(follower).with_context(|| input.place())?;
+                let (profile, names, tracer, record) = traced;
+                let calls = Some((tracer, record));
+                (Driven { profile, calls, read, stopped, lacks, names }, replayed)
             }
-            bail!("{}: the trace holds no instructions; record it again", input.place());
-        }
-        let (replayed, stopped) = (replay.position(), replay.is_done());
-        let (profile, names, calls) = if is_traced {
-            let (profile, names, tracer, record) =
-                replay.finish_traced().with_context(|| input.place())?;
-            (profile, names, Some((tracer, record)))
-        } else {
-            let (profile, names) = replay.finish().with_context(|| input.place())?;
-            (profile, names, None)
+            None => {
+                let result = for_each_batch(
+                    reader,
+                    |state| self.set_up(Replay::new(&self.machine, names, state, extent), lacks),
+                    |replay, batch| {
+                        replay.batch(batch);
+                        bar.set_position(replay.position());
+                        !replay.is_done()
+                    },
+                );
+                bar.finish_and_clear();
+                let (replay, read) = result.with_context(|| input.place())?;
+                holds_something(&replay, &read, input, lacks)?;
+                let (replayed, stopped) = (replay.position(), replay.is_done());
+                let (profile, names) = replay.finish().with_context(|| input.place())?;
+                (Driven { profile, calls: None, read, stopped, lacks, names }, replayed)
+            }
         };
         self.tell_speed(replayed, started);
-        Ok(Driven { profile, calls, read, stopped, lacks, names })
+        Ok(driven)
     }
 
     /// The trace by its index, if it can be replayed in stretches.
@@ -263,6 +269,34 @@ impl Replaying {
             instructions as f64 / seconds / 1e6
         ));
     }
+
+    /// Makes a replay ready for its first batch.
+    fn set_up<N: Namer>(&self, mut replay: Replay<N>, lacks: Lacks) -> Replay<N> {
+        replay.set_lacks(lacks);
+        if self.classify {
+            replay.classify();
+        }
+        if let Some(grain) = self.data {
+            replay.watch_data(grain);
+        }
+        replay
+    }
+}
+
+/// Whether anything was replayed at all.
+fn holds_something<N: Namer>(
+    replay: &Replay<N>,
+    read: &ReadReport,
+    input: &CaptureInput,
+    lacks: Lacks,
+) -> anyhow::Result<()> {
+    if replay.position() > 0 || lacks.fetches {
+        return Ok(());
+    }
+    if let Some(why) = &read.truncated {
+        bail!("{}: {why}", input.place());
+    }
+    bail!("{}: the trace holds no instructions; record it again", input.place());
 }
 
 /// What a replay that followed calls has found besides.

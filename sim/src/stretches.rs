@@ -142,7 +142,7 @@ fn cut(trace: &IndexedTrace, extent: &Extent) -> Vec<Cut> {
     let mut cuts: Vec<Cut> = Vec::new();
     for (chunk, &begin) in begins.iter().enumerate().skip(first) {
         let from = if chunk == first { start } else { begin + 1 };
-        if chunk > first && begin >= end {
+        if from >= end && !cuts.is_empty() {
             break;
         }
         if let Some(before) = cuts.last_mut() {

@@ -1,6 +1,7 @@
 //! A replay of one stretch of a stream at a time, in front of half a machine.
 
 use super::{Extent, Remarks, Replay};
+use crate::calls::Course;
 use crate::counters::Rows;
 use crate::functions::{Function, Namer};
 use rustc_hash::FxHashMap;
@@ -103,7 +104,7 @@ impl<N: Namer> Replay<N> {
     pub(crate) fn stretch_batch(&mut self, batch: &Batch, tables: &Definitions) {
         let plans = std::mem::replace(&mut self.plans, crate::plans::Plans::new(1));
         self.charges.resize(plans.all().len(), super::near::Charge::NONE);
-        self.run(batch, tables, &plans);
+        self.run(batch, &Course::default(), tables, &plans);
         self.plans = plans;
     }
 
