@@ -27,6 +27,7 @@ mod plans;
 mod profile;
 mod replay;
 mod survey;
+mod timeline;
 mod trim;
 mod who;
 
@@ -56,4 +57,8 @@ pub use miss_classes::{CacheMisses, Evictions, MissClasses, TlbMisses};
 pub use pipeline::{ReadReport, for_each_batch};
 pub use profile::{Profile, Row};
 pub use replay::{Extent, Remarks, Replay};
+pub use timeline::{
+    After, AfterBin, Correlation, Estimate, MOST_WINDOWS, Mark, MarkKind, Misses, STRUCTURES,
+    Timeline, TimelineOptions, TimelineWatch, Window, misses_of,
+};
 pub use trim::{TrimError, TrimOptions, TrimReport, trim};

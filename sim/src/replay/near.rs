@@ -56,6 +56,7 @@ impl<N: Namer> Replay<N> {
             };
             let plan = plans.of(stopped.shape);
             if self.extent.range.contains(&self.position) {
+                self.rows.at(self.position);
                 self.finish_stopped(&stopped, tables, plans);
             }
             self.position += u64::from(plan.completed);
@@ -135,7 +136,7 @@ impl<N: Namer> Replay<N> {
             How::Begun(progress) => Some(progress),
         };
         if let Some(progress) = left {
-            let deviations = &mut self.rows.deviations[row];
+            let mut deviations = self.rows.deviating(row);
             self.hierarchy.go_on(
                 plans.parts(plan),
                 || &tables.blocks[plan.block as usize].lengths,
@@ -217,7 +218,7 @@ impl<N: Namer> Replay<N> {
             let bytes = u32::from(operand.bytes);
             let outcome = self.hierarchy.access(operand.kind, va, bytes, &mut now);
             if outcome != Outcome::HIT {
-                self.rows.deviations[row].deviate(operand.kind, &outcome);
+                self.rows.deviating(row).deviate(operand.kind, &outcome);
             }
             next = references.next();
         }
