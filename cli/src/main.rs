@@ -20,6 +20,7 @@ mod replaying;
 mod reproduce;
 mod sample;
 mod talk;
+mod timeline;
 mod trim;
 
 use clap::{Parser, Subcommand};
@@ -49,6 +50,7 @@ enum Command {
     Annotate(annotate::AnnotateArgs),
     Flow(flow::FlowArgs),
     Callgraph(callgraph::CallgraphArgs),
+    Timeline(timeline::TimelineArgs),
     Trim(trim::TrimArgs),
 }
 
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Annotate(args) => annotate::run(args),
         Command::Flow(args) => flow::run(args),
         Command::Callgraph(args) => callgraph::run(args),
+        Command::Timeline(args) => timeline::run(args),
         Command::Trim(args) => trim::run(args),
     };
     match result {

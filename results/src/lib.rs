@@ -51,6 +51,7 @@ mod selection;
 mod structure;
 mod summary;
 mod text_table;
+mod timeline_report;
 mod trace_info;
 mod trace_survey;
 
@@ -74,5 +75,6 @@ pub use profile_text::Figure;
 pub use provenance::{Provenance, Symbols};
 pub use selection::{By, Selection, SortKey};
 pub use structure::Structure;
+pub use timeline_report::{TimelineFigures, TimelineReport, TimelineRows};
 pub use trace_info::TraceInfo;
 pub use trace_survey::{TraceContents, TraceSurvey, VcpuName};

@@ -18,6 +18,7 @@ mod pipes;
 mod replay;
 mod reproduce;
 mod synthetic;
+mod timeline;
 
 use assert_cmd::Command;
 use std::path::Path;
