@@ -7,7 +7,7 @@ use crate::numbers::grouped;
 use crate::output::OutputFolder;
 use crate::structure::Structure;
 use std::ops::Range;
-use strata_sim::{After, Misses, Window};
+use strata_sim::{After, Window};
 
 /// Which figures to draw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl TimelineReport {
             }
         };
         let sum = |name: &str, of: &[Structure]| self.cumulative(name, of, figures);
-        let by_window = |name: &str, of: &[Structure]| self.by_window(name, of, figures);
+        let by_window = |structure| self.by_window(structure, figures);
         let tlbs = sum("TLB misses", &TLBS);
         over_time("tlb-misses", "Cumulative TLB misses", tlbs.into_iter().collect());
         let caches = [sum("L1 misses", &FIRST_CACHES), sum(&self.far_name(), &FAR_CACHES)];
@@ -55,13 +55,10 @@ impl TimelineReport {
             "Cumulative cache misses",
             caches.into_iter().flatten().collect(),
         );
-        let rates = [
-            by_window("TLB misses", &TLBS),
-            by_window("L1 misses", &FIRST_CACHES),
-            by_window(&self.far_name(), &FAR_CACHES),
-        ];
+        // Over so many windows two lines in a panel would hide each other.
+        let rates = self.structures().into_iter().map(by_window);
         let title = format!("Misses by {} instructions", grouped(self.timeline.options.window));
-        over_time("misses-by-window", &title, rates.into_iter().flatten().collect());
+        over_time("misses-by-window", &title, rates.collect());
         let several = self.timeline.after.iter().filter(|after| after.events > 1);
         charts.extend(several.map(|after| (format!("after-{}", after.kind), self.after(after))));
         charts
@@ -143,23 +140,16 @@ impl TimelineReport {
     }
 
     /// Misses for each thousand instructions, window by window.
-    fn by_window(
-        &self,
-        name: &str,
-        wanted: &[Structure],
-        figures: &TimelineFigures,
-    ) -> Option<Panel> {
-        let line = |structure: Structure| {
-            let rate = |window: &Window, misses: &Misses| {
-                let instructions = (window.to - window.from) as f64;
-                1000.0 * structure.misses(misses) as f64 / instructions
-            };
-            let points = self.shown(figures);
-            let points = points.map(|window| (window.from as f64, rate(window, &window.misses)));
-            Series { form: Form::Steps, ..Series::line(structure.label(), points.collect()) }
+    fn by_window(&self, structure: Structure, figures: &TimelineFigures) -> Panel {
+        let rate = |window: &Window| {
+            let instructions = (window.to - window.from) as f64;
+            1000.0 * structure.misses(&window.misses) as f64 / instructions
         };
-        let series: Vec<Series> = self.has(wanted).into_iter().map(line).collect();
-        (!series.is_empty()).then(|| Panel { y: Axis::linear(name, "per 1000 instr."), series })
+        let points = self.shown(figures).map(|window| (window.from as f64, rate(window)));
+        let name = structure.label();
+        let line = Series { form: Form::Steps, ..Series::line(name, points.collect()) };
+        let y = Axis::linear(format!("{name} misses"), "per 1000 instr.");
+        Panel { y, series: vec![line] }
     }
 
     /// Misses by distance from an event, with what a bin has anywhere.
