@@ -118,7 +118,7 @@ fn figures_come_as_svg_png_and_csv_and_show_the_part_asked_for() {
     let arguments = part.into_iter().chain(["--figures", text(&figures)]).collect::<Vec<_>>();
     let table = run("timeline", &sample(), &arguments);
     assert!(table.contains("lift"), "{table}");
-    for stem in ["tlb-misses", "cache-misses", "misses-by-window", "after-vm-switch"] {
+    for stem in ["tlb-misses", "cache-misses", "misses-by-window", "after-cr3-write"] {
         let read = |end: &str| fs::read(figures.join(format!("{stem}.{end}"))).unwrap();
         let svg = String::from_utf8(read("svg")).unwrap();
         assert!(svg.contains("instructions retired") && svg.contains("xen-net-tx"), "{stem}");
