@@ -7,6 +7,7 @@ mod callgraph;
 mod capture;
 mod capture_input;
 mod check;
+mod compare;
 mod failure;
 mod flow;
 mod import;
@@ -49,6 +50,7 @@ enum Command {
     Annotate(annotate::AnnotateArgs),
     Flow(flow::FlowArgs),
     Callgraph(callgraph::CallgraphArgs),
+    Compare(compare::CompareArgs),
     Trim(trim::TrimArgs),
 }
 
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Annotate(args) => annotate::run(args),
         Command::Flow(args) => flow::run(args),
         Command::Callgraph(args) => callgraph::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Trim(args) => trim::run(args),
     };
     match result {
