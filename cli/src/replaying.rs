@@ -9,8 +9,8 @@ use std::time::Instant;
 use strata_cachemodel::Machine;
 use strata_results::{ProfileReport, Provenance, Symbols};
 use strata_sim::{
-    CallRecord, CaptureNames, DataGrain, Extent, Nameless, Namer, Profile, ReadReport, Replay,
-    Tracer, for_each_batch,
+    CallFollower, CallRecord, CaptureNames, DataGrain, Extent, Nameless, Namer, Profile,
+    ReadReport, Replay, Tracer, for_each_batch, for_each_batch_behind,
 };
 use strata_workloads::trace::Lacks;
 
@@ -129,14 +129,13 @@ impl Replaying {
         Ok((report, calls))
     }
 
-    fn drive<N: Namer>(
+    fn drive<N: Namer + Send>(
         &self,
         input: &CaptureInput,
         names: N,
         tracer: Option<Box<dyn Tracer>>,
     ) -> anyhow::Result<Driven<N>> {
         let started = Instant::now();
-        let is_traced = tracer.is_some();
         let (reader, _) = input.reader()?;
         let lacks = reader.lacks();
         if lacks.fetches && (self.span != Span { from: 0, to: None } || self.warm_up > 0) {
@@ -158,52 +157,84 @@ impl Replaying {
             range: self.span.from..self.span.to.unwrap_or(u64::MAX),
             warm_up: self.warm_up,
         };
-        let result = for_each_batch(
-            reader,
-            |state| {
-                let mut replay = Replay::new(&self.machine, names, state, extent);
-                replay.set_lacks(lacks);
-                if self.classify {
-                    replay.classify();
-                }
-                if let Some(grain) = self.data {
-                    replay.watch_data(grain);
-                }
-                if let Some(tracer) = tracer {
-                    replay.trace(tracer);
-                }
-                replay
-            },
-            |replay, batch| {
-                replay.batch(batch);
-                bar.set_position(replay.position());
-                !replay.is_done()
-            },
-        );
-        bar.finish_and_clear();
-        let (replay, read) = result.with_context(|| input.place())?;
-        if replay.position() == 0 && !lacks.fetches {
-            if let Some(why) = &read.truncated {
-                bail!("{}: {why}", input.place());
+        let (driven, replayed) = match tracer {
+            Some(tracer) => {
+                let mut follower = CallFollower::new(names, lacks, extent.clone());
+                let result = for_each_batch_behind(
+                    reader,
+                    &mut follower,
+                    |state| {
+                        let replay = Replay::traced(&self.machine, state, extent, tracer);
+                        self.set_up(replay, lacks)
+                    },
+                    |replay, batch, course| {
+                        replay.batch_along(batch, course);
+                        bar.set_position(replay.position());
+                        !replay.is_done()
+                    },
+                );
+                bar.finish_and_clear();
+                let (replay, read) = result.with_context(|| input.place())?;
+                holds_something(&replay, &read, input, lacks)?;
+                let (replayed, stopped) = (replay.position(), replay.is_done());
+                let traced = replay.finish_traced(follower).with_context(|| input.place())?;
+                let (profile, names, tracer, record) = traced;
+                let calls = Some((tracer, record));
+                (Driven { profile, calls, read, stopped, lacks, names }, replayed)
             }
-            bail!("{}: the trace holds no instructions; record it again", input.place());
-        }
-        let (replayed, stopped) = (replay.position(), replay.is_done());
-        let (profile, names, calls) = if is_traced {
-            let (profile, names, tracer, record) =
-                replay.finish_traced().with_context(|| input.place())?;
-            (profile, names, Some((tracer, record)))
-        } else {
-            let (profile, names) = replay.finish().with_context(|| input.place())?;
-            (profile, names, None)
+            None => {
+                let result = for_each_batch(
+                    reader,
+                    |state| self.set_up(Replay::new(&self.machine, names, state, extent), lacks),
+                    |replay, batch| {
+                        replay.batch(batch);
+                        bar.set_position(replay.position());
+                        !replay.is_done()
+                    },
+                );
+                bar.finish_and_clear();
+                let (replay, read) = result.with_context(|| input.place())?;
+                holds_something(&replay, &read, input, lacks)?;
+                let (replayed, stopped) = (replay.position(), replay.is_done());
+                let (profile, names) = replay.finish().with_context(|| input.place())?;
+                (Driven { profile, calls: None, read, stopped, lacks, names }, replayed)
+            }
         };
         let seconds = started.elapsed().as_secs_f64();
         self.talk.detail(&format!(
             "{replayed} instructions in {seconds:.2} s, {:.0} million each second",
             replayed as f64 / seconds / 1e6
         ));
-        Ok(Driven { profile, calls, read, stopped, lacks, names })
+        Ok(driven)
     }
+
+    /// Makes a replay ready for its first batch.
+    fn set_up<N: Namer>(&self, mut replay: Replay<N>, lacks: Lacks) -> Replay<N> {
+        replay.set_lacks(lacks);
+        if self.classify {
+            replay.classify();
+        }
+        if let Some(grain) = self.data {
+            replay.watch_data(grain);
+        }
+        replay
+    }
+}
+
+/// Whether anything was replayed at all.
+fn holds_something<N: Namer>(
+    replay: &Replay<N>,
+    read: &ReadReport,
+    input: &CaptureInput,
+    lacks: Lacks,
+) -> anyhow::Result<()> {
+    if replay.position() > 0 || lacks.fetches {
+        return Ok(());
+    }
+    if let Some(why) = &read.truncated {
+        bail!("{}: {why}", input.place());
+    }
+    bail!("{}: the trace holds no instructions; record it again", input.place());
 }
 
 /// What a replay that followed calls has found besides.

@@ -2,7 +2,7 @@
 
 use crate::actors::{Actors, UnknownPartitions};
 use crate::addressing::{Addressing, Now};
-use crate::calls::CallTrace;
+use crate::calls::{CallTrace, Course, Turn};
 use crate::counters::{Counters, Rows};
 use crate::data_misses::{DataGrain, DataWatch};
 use crate::delivery;
@@ -20,6 +20,8 @@ use strata_workloads::trace::{Batch, Definitions, Interrupt, Lacks, MachineState
 mod events;
 mod near;
 mod traced;
+
+pub use traced::Traced;
 
 /// What part of a stream is replayed and counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,6 +154,12 @@ impl<N: Namer> Replay<N> {
 
     /// Replays a batch; takes its definitions.
     pub fn batch(&mut self, batch: &mut Batch) {
+        self.batch_along(batch, &Course::default());
+    }
+
+    /// Replays a batch along the course that control takes through it, as the follower has found
+    /// it; takes its definitions.
+    pub fn batch_along(&mut self, batch: &mut Batch, course: &Course) {
         self.tables.append(&mut batch.new);
         self.plans.extend(&self.tables);
         // Out of `self`, so that the parts of it can be changed meanwhile.
@@ -159,19 +167,21 @@ impl<N: Namer> Replay<N> {
         let plans = std::mem::replace(&mut self.plans, Plans::new(1));
         self.charges.resize(plans.all().len(), near::Charge::NONE);
         if let Some(calls) = &mut self.calls {
-            calls.extend(&tables);
+            calls.extend(course);
+            self.rows.grow(calls.functions().len());
         }
-        self.run(batch, &tables, &plans);
+        self.run(batch, course, &tables, &plans);
         self.tables = tables;
         self.plans = plans;
     }
 
-    fn run(&mut self, batch: &Batch, tables: &Definitions, plans: &Plans) {
+    fn run(&mut self, batch: &Batch, course: &Course, tables: &Definitions, plans: &Plans) {
         let mut executions = Executions {
             shapes: batch.shapes.iter(),
-            stack_pointers: &batch.stack_pointers,
             addresses: &batch.addresses,
             iterations: batch.iterations.iter(),
+            turns: &course.turns,
+            all: batch.shapes.len(),
         };
         let mut done = 0;
         for (before, event) in &batch.events {
@@ -221,33 +231,9 @@ impl<N: Namer> Replay<N> {
         }
     }
 
-    /// The same, with calls followed.
-    fn executions_traced(
-        &mut self,
-        executions: &mut Executions<'_>,
-        count: usize,
-        tables: &Definitions,
-        plans: &Plans,
-    ) {
-        for _ in 0..count {
-            let Some(shape) = executions.next_shape() else { return };
-            let stack_pointer = executions.stack_pointer();
-            let plan = plans.of(shape);
-            let (own, iterations) = executions.take(plan);
-            self.traced_execution(shape, plan, stack_pointer, own, iterations, tables, plans);
-            self.position += u64::from(plan.completed);
-            if self.baseline.is_none() {
-                self.end_warm_up();
-            }
-        }
-    }
-
     #[cold]
     fn end_warm_up(&mut self) {
         if self.position >= self.extent.range.start.saturating_add(self.extent.warm_up) {
-            if let Some(calls) = &mut self.calls {
-                calls.begin_counting();
-            }
             self.baseline = Some(self.hierarchy.counts());
             self.classes_before = self.classes();
             self.data.iter_mut().for_each(DataWatch::clear);
@@ -432,7 +418,11 @@ impl<N: Namer> Replay<N> {
     /// Tells the machine which layer the function of `row` belongs to.
     fn announce(&mut self, row: usize) {
         if let Some(actors) = &mut self.actors {
-            let layer = self.who.functions()[row].layer;
+            let functions = match &self.calls {
+                Some(calls) => calls.functions(),
+                None => self.who.functions(),
+            };
+            let layer = functions[row].layer;
             actors.announce(layer, &mut self.hierarchy);
             if let Some(data) = &mut self.data {
                 data.announce(layer, self.addressing.space(), &self.state);
@@ -454,12 +444,14 @@ impl<N: Namer> Replay<N> {
     /// # Errors
     /// Fails if a law is broken, or if nothing of the range was in the stream.
     pub fn finish(self) -> Result<(Profile, N), Error> {
-        let (profile, _, namer) = self.finish_with_functions()?;
-        Ok((profile, namer))
+        self.finish_with_functions(None)
     }
 
-    /// The same, with the function of each number.
-    fn finish_with_functions(mut self) -> Result<(Profile, Vec<Function>, N), Error> {
+    /// The same with rows of these functions, where others have found them.
+    fn finish_with_functions(
+        mut self,
+        followed: Option<&[Function]>,
+    ) -> Result<(Profile, N), Error> {
         self.settle_charges();
         let Range { start, end } = self.extent.range;
         let nothing = |why: &str| Error::Range {
@@ -487,6 +479,7 @@ impl<N: Namer> Replay<N> {
                 actors.unknown_partitions(self.hierarchy.machine())
             });
         let (functions, namer) = self.who.settle(&self.tables.blocks);
+        let functions = followed.unwrap_or(&functions);
         let rows = merge(functions.iter().cloned().zip(self.rows.settle()));
         let machine = self.hierarchy.machine().clone();
         let mut profile = Profile::new(machine, rows, counts, remarks)?;
@@ -494,7 +487,7 @@ impl<N: Namer> Replay<N> {
         profile.classes = classes;
         profile.unknown_partitions = unknown_partitions;
         profile.check_parts()?;
-        Ok((profile, functions, namer))
+        Ok((profile, namer))
     }
 }
 
@@ -502,10 +495,12 @@ impl<N: Namer> Replay<N> {
 #[derive(Clone)]
 struct Executions<'b> {
     shapes: std::slice::Iter<'b, strata_workloads::trace::ShapeId>,
-    /// Of all executions of the batch.
-    stack_pointers: &'b [u64],
     addresses: &'b [u64],
     iterations: std::slice::Iter<'b, u64>,
+    /// Where control takes a turn.
+    turns: &'b [Turn],
+    /// Executions in the whole batch.
+    all: usize,
 }
 
 impl<'b> Executions<'b> {
@@ -520,12 +515,6 @@ impl<'b> Executions<'b> {
     #[inline(always)]
     fn next_shape(&mut self) -> Option<usize> {
         Some(self.shapes.next()?.index())
-    }
-
-    /// Stack pointer before the execution whose shape was taken last; 0 if it is not known.
-    fn stack_pointer(&self) -> u64 {
-        let taken = self.stack_pointers.len().checked_sub(self.shapes.len() + 1);
-        taken.and_then(|index| self.stack_pointers.get(index)).copied().unwrap_or(0)
     }
 
     /// Addresses and iterations of an execution.

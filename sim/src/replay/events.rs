@@ -33,7 +33,7 @@ impl<N: Namer> Replay<N> {
         }
         if let Some(calls) = &mut self.calls {
             let counts = live && self.baseline.is_some();
-            calls.event(self.position, event, counts, self.who.functions(), &self.state);
+            calls.event(self.position, event, counts, &self.state);
         }
         if live {
             self.model(event);
@@ -176,6 +176,9 @@ impl<N: Namer> Replay<N> {
     }
 
     pub(super) fn follow_context(&mut self) {
-        self.who.follow(&self.state, &self.addressing);
+        // Where calls are followed, others find who runs.
+        if self.calls.is_none() {
+            self.who.follow(&self.state, &self.addressing);
+        }
     }
 }
