@@ -132,11 +132,11 @@ impl Comparison {
         match (by(&a), by(&b)) {
             (Some(by_a), Some(by_b)) if by_a != by_b => {
                 let remedy = "make one of them anew with the other's --by";
-                return Err(not_alike(format!("by {by_a}"), format!("by {by_b}"), remedy));
+                Err(not_alike(format!("by {by_a}"), format!("by {by_b}"), remedy))
             }
             _ if apart => {
                 let remedy = "make one of them anew with the options of the other";
-                return Err(not_alike(kinds_a.join("; "), kinds_b.join("; "), remedy));
+                Err(not_alike(kinds_a.join("; "), kinds_b.join("; "), remedy))
             }
             _ => Ok(Comparison { a, b }),
         }

@@ -4,7 +4,7 @@ use crate::synthetic::Capture;
 use crate::{complaint, output, strata, text};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// A folder with results in it.
@@ -35,7 +35,7 @@ impl Results {
     }
 }
 
-fn compared(a: &PathBuf, b: &PathBuf, more: &[&str]) -> Value {
+fn compared(a: &Path, b: &Path, more: &[&str]) -> Value {
     let fixed = ["compare", text(a), text(b), "--format", "json", "-q"];
     serde_json::from_str(&output(strata(fixed.into_iter().chain(more.iter().copied())))).unwrap()
 }
@@ -45,7 +45,7 @@ fn total<'v>(comparison: &'v Value, metric: &str) -> &'v Value {
     totals.iter().find(|total| total["metric"] == metric).unwrap()
 }
 
-fn read(path: &PathBuf) -> Value {
+fn read(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
