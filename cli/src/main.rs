@@ -7,6 +7,7 @@ mod callgraph;
 mod capture;
 mod capture_input;
 mod check;
+mod compare;
 mod failure;
 mod flow;
 mod import;
@@ -51,6 +52,7 @@ enum Command {
     Flow(flow::FlowArgs),
     Callgraph(callgraph::CallgraphArgs),
     Timeline(timeline::TimelineArgs),
+    Compare(compare::CompareArgs),
     Trim(trim::TrimArgs),
 }
 
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::Flow(args) => flow::run(args),
         Command::Callgraph(args) => callgraph::run(args),
         Command::Timeline(args) => timeline::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Trim(args) => trim::run(args),
     };
     match result {
