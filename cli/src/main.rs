@@ -7,6 +7,7 @@ mod callgraph;
 mod capture;
 mod capture_input;
 mod check;
+mod compare;
 mod failure;
 mod flow;
 mod import;
@@ -20,6 +21,7 @@ mod replaying;
 mod reproduce;
 mod sample;
 mod talk;
+mod timeline;
 mod trim;
 
 use clap::{Parser, Subcommand};
@@ -49,6 +51,8 @@ enum Command {
     Annotate(annotate::AnnotateArgs),
     Flow(flow::FlowArgs),
     Callgraph(callgraph::CallgraphArgs),
+    Timeline(timeline::TimelineArgs),
+    Compare(compare::CompareArgs),
     Trim(trim::TrimArgs),
 }
 
@@ -64,6 +68,8 @@ fn main() -> ExitCode {
         Command::Annotate(args) => annotate::run(args),
         Command::Flow(args) => flow::run(args),
         Command::Callgraph(args) => callgraph::run(args),
+        Command::Timeline(args) => timeline::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Trim(args) => trim::run(args),
     };
     match result {

@@ -12,8 +12,8 @@ use strata_cachemodel::Machine;
 use strata_results::{ProfileReport, Provenance, Symbols};
 use strata_sim::{
     CallFollower, CallRecord, CaptureNames, DataGrain, Extent, Nameless, Namer, Profile,
-    ReadReport, Replay, Tracer, for_each_batch, for_each_batch_behind, replay_in_stretches,
-    why_not_in_stretches,
+    ReadReport, Replay, TimelineOptions, TimelineWatch, Tracer, for_each_batch,
+    for_each_batch_behind, replay_in_stretches, why_not_in_stretches,
 };
 use strata_workloads::trace::{IndexedTrace, Lacks};
 
@@ -46,7 +46,7 @@ impl Replaying {
     /// # Errors
     /// If the trace or its symbols are unusable, or a law is broken.
     pub(crate) fn run(&self, input: &CaptureInput) -> anyhow::Result<ProfileReport> {
-        Ok(self.run_with(input, None, false)?.0)
+        Ok(self.run_with(input, Besides::default())?.0)
     }
 
     /// Replays `input` with the lines of source code where they are known.
@@ -54,7 +54,7 @@ impl Replaying {
     /// # Errors
     /// As [`Replaying::run`].
     pub(crate) fn run_by_line(&self, input: &CaptureInput) -> anyhow::Result<ProfileReport> {
-        Ok(self.run_with(input, None, true)?.0)
+        Ok(self.run_with(input, Besides { lines: true, ..Besides::default() })?.0)
     }
 
     /// Replays `input` with its calls followed, and tells `tracer` of every visit.
@@ -66,23 +66,40 @@ impl Replaying {
         input: &CaptureInput,
         tracer: T,
     ) -> anyhow::Result<Traced<T>> {
-        let (report, traced) = self.run_with(input, Some(Box::new(tracer)), false)?;
+        let besides = Besides { tracer: Some(Box::new(tracer)), ..Besides::default() };
+        let (report, traced) = self.run_with(input, besides)?;
         let (tracer, record) = traced.context("a replay with a tracer gives it back")?;
         let tracer: Box<dyn Any> = tracer;
         let tracer = tracer.downcast().map_err(|_| anyhow!("the tracer came back as another"))?;
         Ok(Traced { tracer: *tracer, record, report })
     }
 
+    /// Replays `input`, without names, and notes when misses and events happen.
+    ///
+    /// # Errors
+    /// As [`Replaying::run`], and for lengths that make no timeline.
+    pub(crate) fn run_over_time(
+        &self,
+        input: &CaptureInput,
+        options: TimelineOptions,
+    ) -> anyhow::Result<ProfileReport> {
+        let time = Some(TimelineWatch::new(options)?);
+        let nameless = Replaying { symbols: false, ..self.clone() };
+        let besides = Besides { time, ..Besides::default() };
+        let (mut report, _) = nameless.run_with(input, besides)?;
+        report.provenance.symbols = Symbols::NotNeeded;
+        Ok(report)
+    }
+
     fn run_with(
         &self,
         input: &CaptureInput,
-        tracer: Option<Box<dyn Tracer>>,
-        by_line: bool,
+        besides: Besides,
     ) -> anyhow::Result<(ProfileReport, Option<Calls>)> {
         let (driven, symbols) = match &input.folder {
             Some((folder, manifest)) if self.symbols => {
                 let mut names = CaptureNames::open(folder, manifest)?;
-                if tracer.is_some() || by_line {
+                if besides.tracer.is_some() || besides.lines {
                     // Calls can be followed only between functions that are known, and a block of
                     // several lines be split only where it is met.
                     let until = self.span.to.unwrap_or(u64::MAX);
@@ -92,16 +109,16 @@ impl Replaying {
                     };
                     names = learned.with_context(|| input.place())?;
                 }
-                if by_line {
+                if besides.lines {
                     names.tell_lines();
                 }
-                let driven = self.drive(input, names, tracer)?;
+                let driven = self.drive(input, names, besides)?;
                 driven.names.check()?;
                 let complaints = driven.names.complaints();
                 (driven.without_names(), Symbols::Used { complaints })
             }
-            Some(_) => (self.drive(input, Nameless, tracer)?, Symbols::Off),
-            None => (self.drive(input, Nameless, tracer)?, Symbols::None),
+            Some(_) => (self.drive(input, Nameless, besides)?, Symbols::Off),
+            None => (self.drive(input, Nameless, besides)?, Symbols::None),
         };
         let Driven { profile, calls, read, stopped, lacks, .. } = driven;
         // Reading runs ahead of the replay: what it met beyond the range depends on luck.
@@ -138,14 +155,16 @@ impl Replaying {
         &self,
         input: &CaptureInput,
         names: N,
-        tracer: Option<Box<dyn Tracer>>,
+        besides: Besides,
     ) -> anyhow::Result<Driven<N>> {
         let started = Instant::now();
+        let Besides { tracer, time, lines: _ } = besides;
         let extent = Extent {
             range: self.span.from..self.span.to.unwrap_or(u64::MAX),
             warm_up: self.warm_up,
         };
         if tracer.is_none()
+            && time.is_none()
             && let Some(trace) = self.trace_for_stretches(input, &extent)
         {
             return self.drive_in_stretches(input, &trace, names, &extent);
@@ -195,7 +214,14 @@ impl Replaying {
             None => {
                 let result = for_each_batch(
                     reader,
-                    |state| self.set_up(Replay::new(&self.machine, names, state, extent), lacks),
+                    |state| {
+                        let replay = Replay::new(&self.machine, names, state, extent);
+                        let mut replay = self.set_up(replay, lacks);
+                        if let Some(time) = time {
+                            replay.watch_time(time);
+                        }
+                        replay
+                    },
                     |replay, batch| {
                         replay.batch(batch);
                         bar.set_position(replay.position());
@@ -297,6 +323,17 @@ fn holds_something<N: Namer>(
         bail!("{}: {why}", input.place());
     }
     bail!("{}: the trace holds no instructions; record it again", input.place());
+}
+
+/// What is done in a replay besides counting.
+#[derive(Default)]
+struct Besides {
+    /// Is told of visits.
+    tracer: Option<Box<dyn Tracer>>,
+    /// Lines of source code are told apart.
+    lines: bool,
+    /// Notes when misses and events happen.
+    time: Option<TimelineWatch>,
 }
 
 /// What a replay that followed calls has found besides.

@@ -1,6 +1,7 @@
 //! Counts of one function, or of everything.
 
 use crate::plans::Plan;
+use crate::timeline::TimelineWatch;
 use std::ops::AddAssign;
 use strata_cachemodel::{Counts, LevelCounts, Machine, Operand, Outcome, RefKind};
 
@@ -344,16 +345,36 @@ impl Executed {
 }
 
 /// Counts under way: what was executed, each reference of it taken for a hit, and deviations.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Rows {
     pub(crate) executed: Vec<Executed>,
     pub(crate) deviations: Vec<Counters>,
+    /// Is told of what deviates, and when.
+    pub(crate) timeline: Option<Box<TimelineWatch>>,
 }
 
 impl Rows {
     pub(crate) fn grow(&mut self, count: usize) {
         self.executed.resize(count, Executed::default());
         self.deviations.resize(count, Counters::default());
+    }
+
+    /// A row, for references that may be no plain hits.
+    #[inline]
+    pub(crate) fn deviating(&mut self, row: usize) -> Deviating<'_> {
+        Deviating {
+            row,
+            counters: &mut self.deviations[row],
+            timeline: self.timeline.as_deref_mut(),
+        }
+    }
+
+    /// The execution under way begins after `position` instructions.
+    #[inline]
+    pub(crate) fn at(&mut self, position: u64) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.at(position);
+        }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -369,5 +390,33 @@ impl Rows {
             counters += &deviations;
             counters
         })
+    }
+}
+
+/// Where references of a row are counted that may be no plain hits.
+pub(crate) struct Deviating<'r> {
+    row: usize,
+    counters: &'r mut Counters,
+    timeline: Option<&'r mut TimelineWatch>,
+}
+
+impl Deviating<'_> {
+    /// As [`Counters::deviate`].
+    pub(crate) fn deviate(&mut self, kind: RefKind, outcome: &Outcome) {
+        self.counters.deviate(kind, outcome);
+        self.note(kind, outcome);
+    }
+
+    /// As [`Counters::count`].
+    pub(crate) fn count(&mut self, kind: RefKind, outcome: &Outcome) {
+        self.counters.count(kind, outcome);
+        self.note(kind, outcome);
+    }
+
+    #[inline]
+    fn note(&mut self, kind: RefKind, outcome: &Outcome) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.note(self.row, kind, outcome);
+        }
     }
 }

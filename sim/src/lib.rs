@@ -28,6 +28,7 @@ mod profile;
 mod replay;
 mod stretches;
 mod survey;
+mod timeline;
 mod trim;
 mod who;
 
@@ -59,4 +60,8 @@ pub use pipeline::{Ahead, ReadReport, for_each_batch, for_each_batch_behind};
 pub use profile::{Profile, Row};
 pub use replay::{Extent, Remarks, Replay, Traced};
 pub use stretches::{InStretches, replay_in_stretches, why_not_in_stretches};
+pub use timeline::{
+    After, AfterBin, Correlation, Estimate, MOST_WINDOWS, Mark, MarkKind, Misses, STRUCTURES,
+    Timeline, TimelineOptions, TimelineWatch, Window, misses_of,
+};
 pub use trim::{TrimError, TrimOptions, TrimReport, trim};

@@ -11,6 +11,7 @@ use crate::functions::{Function, Namer};
 use crate::miss_classes::{Classes, MissClasses};
 use crate::plans::{Plan, Plans};
 use crate::profile::{Profile, Row};
+use crate::timeline::TimelineWatch;
 use crate::who::{Charged, Who};
 use rustc_hash::FxHashMap;
 use std::ops::Range;
@@ -152,6 +153,15 @@ impl<N: Namer> Replay<N> {
         self.actors.get_or_insert_default();
     }
 
+    /// From now on notes when misses and events happen, at little cost; to be called before the
+    /// first batch of a replay without a tracer.
+    pub fn watch_time(&mut self, mut timeline: TimelineWatch) {
+        if self.baseline.is_some() {
+            timeline.begin(self.position);
+        }
+        self.rows.timeline = Some(Box::new(timeline));
+    }
+
     /// Says what the stream does not know; to be called before the first batch.
     pub fn set_lacks(&mut self, lacks: Lacks) {
         self.who.set_layers_known(!lacks.privilege);
@@ -249,6 +259,7 @@ impl<N: Namer> Replay<N> {
         for _ in 0..count {
             let Some((plan, addresses, iterations)) = executions.next(plans) else { return };
             if self.extent.range.contains(&self.position) {
+                self.rows.at(self.position);
                 self.execution(plan, addresses, iterations, tables, plans);
             }
             self.position += u64::from(plan.completed);
@@ -268,6 +279,9 @@ impl<N: Namer> Replay<N> {
             self.classes_before = self.classes();
             self.data.iter_mut().for_each(DataWatch::clear);
             self.rows.clear();
+            if let Some(timeline) = &mut self.rows.timeline {
+                timeline.begin(self.position);
+            }
         }
     }
 
@@ -278,6 +292,9 @@ impl<N: Namer> Replay<N> {
         let charged = self.who.of(index, plan.privilege, &self.state, &mut self.addressing, tables);
         if self.rows.executed.len() < self.who.functions().len() {
             self.rows.grow(self.who.functions().len());
+            if let Some(timeline) = &mut self.rows.timeline {
+                timeline.grow(self.who.functions());
+            }
         }
         charged
     }
@@ -306,7 +323,7 @@ impl<N: Namer> Replay<N> {
             self.deliver(plan.privilege, row, tables);
         }
         self.rows.executed[row].add(plan, 1);
-        let deviations = &mut self.rows.deviations[row];
+        let mut deviations = self.rows.deviating(row);
         let once = usize::from(plan.once);
         self.hierarchy.execute(
             plans.code(plan, &tables.blocks[index]),
@@ -330,7 +347,7 @@ impl<N: Namer> Replay<N> {
         plans: &Plans,
     ) {
         self.count_iterations(plan, iterations, row, plans);
-        let deviations = &mut self.rows.deviations[row];
+        let mut deviations = self.rows.deviating(row);
         let data = &mut self.data;
         let mut now = Now { addressing: &mut self.addressing, tables };
         for (operand, va) in plan.references(plans.repeated(plan), starts, iterations) {
@@ -424,7 +441,7 @@ impl<N: Namer> Replay<N> {
         self.hierarchy.set_charge(row as u32);
         let outcome = self.hierarchy.access(kind, va, bytes, &mut now);
         if outcome != Outcome::HIT {
-            self.rows.deviations[row].deviate(kind, &outcome);
+            self.rows.deviating(row).deviate(kind, &outcome);
             if let Some(data) = &mut self.data {
                 data.add(kind, va, &outcome);
             }
@@ -441,7 +458,7 @@ impl<N: Namer> Replay<N> {
             let mut now = Now { addressing: &mut self.addressing, tables };
             let outcome =
                 self.hierarchy.access(reference.kind, reference.address, reference.bytes, &mut now);
-            self.rows.deviations[row].count(reference.kind, &outcome);
+            self.rows.deviating(row).count(reference.kind, &outcome);
             if let Some(data) = &mut self.data {
                 data.add(reference.kind, reference.address, &outcome);
             }
@@ -513,12 +530,15 @@ impl<N: Namer> Replay<N> {
                 actors.unknown_partitions(self.hierarchy.machine())
             });
         let (functions, namer) = self.who.settle(&self.tables.blocks);
+        let timeline = self.rows.timeline.take();
         let functions = followed.unwrap_or(&functions);
         let rows = merge(functions.iter().cloned().zip(self.rows.settle()));
         let machine = self.hierarchy.machine().clone();
         let mut profile = Profile::new(machine, rows, counts, remarks)?;
         profile.data = self.data.map(|data| data.settle(&namer, &self.tables));
         profile.classes = classes;
+        let instructions = profile.total.instructions;
+        profile.timeline = timeline.map(|watch| watch.finish(instructions)).transpose()?;
         profile.unknown_partitions = unknown_partitions;
         profile.check_parts()?;
         Ok((profile, namer))

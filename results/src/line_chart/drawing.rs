@@ -173,7 +173,10 @@ impl Place<'_> {
     fn style(&self, index: usize) -> LineStyle {
         let series = &self.panel.series[..=index];
         let lines = series.iter().filter(|series| series.form != Form::Reference).count();
-        line_style(self.first + lines.saturating_sub(1))
+        let style = line_style(self.first + lines.saturating_sub(1));
+        let all = self.panel.series.iter().filter(|series| series.form != Form::Reference).count();
+        // A line that is alone needs no dashes to be told apart.
+        LineStyle { dashes: style.dashes.filter(|_| all > 1), ..style }
     }
 
     fn legend(&self, canvas: &Canvas<'_>) -> Drawn {

@@ -17,6 +17,9 @@ impl<N: Namer> Replay<N> {
             self.last_rows.insert(self.state.cpu, self.last_row);
             self.last_row = self.last_rows.get(&number).copied().flatten();
         }
+        if let Some(timeline) = self.rows.timeline.as_mut().filter(|_| live) {
+            timeline.event(self.position, event, &self.state);
+        }
         self.state.apply(event);
         match *event {
             Event::Translation(id) => self.translation(id, tables),

@@ -56,6 +56,7 @@ impl<N: Namer> Replay<N> {
             };
             let plan = plans.of(stopped.shape);
             if self.extent.range.contains(&self.position) {
+                self.rows.at(self.position);
                 self.finish_stopped(&stopped, tables, plans);
             }
             self.position += u64::from(plan.completed);
@@ -137,7 +138,7 @@ impl<N: Namer> Replay<N> {
             How::Begun(progress) => Some(progress),
         };
         if let Some(progress) = left {
-            let deviations = &mut self.rows.deviations[row];
+            let mut deviations = self.rows.deviating(row);
             self.hierarchy.go_on(
                 plans.parts(plan),
                 || &tables.blocks[plan.block as usize].lengths,
@@ -149,7 +150,7 @@ impl<N: Namer> Replay<N> {
         }
         if plan.repeats {
             self.count_iterations(plan, iterations, row, plans);
-            let deviations = &mut self.rows.deviations[row];
+            let mut deviations = self.rows.deviating(row);
             references_near(
                 &mut self.hierarchy,
                 plan.references(plans.repeated(plan), again, iterations),

@@ -6,6 +6,7 @@ mod machine;
 mod naive;
 mod parts;
 mod stream;
+mod timeline;
 
 use proptest::prelude::*;
 use strata_cachemodel::Machine;
