@@ -124,7 +124,7 @@ pub enum Error {
         why: &'static str,
     },
     /// A trigger that no function was entered for.
-    #[error("no function {trigger} is entered in what was replayed{near}")]
+    #[error("no function {trigger} is entered in what was replayed; {near}")]
     NoFunction {
         /// The trigger.
         trigger: String,
@@ -133,7 +133,7 @@ pub enum Error {
     },
     /// A trigger that does not come as often as was asked for.
     #[error(
-        "there is no {nth}. {what} in what was replayed, only {found}; ask for an earlier one with --nth"
+        "there is no number {nth} of {what}: what was replayed has {found} of them; ask for an earlier one with --nth"
     )]
     Occurrences {
         /// Which one was asked for, 1-based.
