@@ -6,6 +6,7 @@ use crate::replayed_args::{CountedArgs, ReplayedArgs};
 use crate::replaying::Replaying;
 use crate::talk::TalkArgs;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::num::NonZeroUsize;
 use strata_results::{By, DataSelection, Figure, Selection, SortKey};
 use strata_sim::DataGrain;
 use strata_symbols::Layer;
@@ -40,6 +41,9 @@ pub(crate) struct ReplayArgs {
     columns: Vec<Figure>,
     #[command(flatten)]
     counted: CountedArgs,
+    /// Threads to replay on, with the same result [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -103,6 +107,7 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<()> {
             Rows::Code(_) => None,
             Rows::Data(grain, _) => Some(grain),
         },
+        threads: args.threads,
         ..replaying
     };
     let input = args.replayed.open()?;

@@ -55,6 +55,7 @@ impl ReplayedArgs {
             allow_truncated: self.allow_truncated,
             classify: false,
             data: None,
+            threads: None,
             talk,
         })
     }

@@ -18,6 +18,12 @@ pub enum Error {
     /// The calls were asked for of a replay that did not follow them.
     #[error("this replay followed no calls: give it a tracer before its first batch")]
     NotTraced,
+    /// The trace or the machine does not allow a replay in stretches.
+    #[error("the trace cannot be replayed in stretches: {why}; replay it as a whole")]
+    Stretches {
+        /// What stands against it.
+        why: &'static str,
+    },
     /// The sum over functions is not the total.
     #[error(
         "conservation law broken: the functions' {counter} sum to {sum}, the machine counted {total}; this is a fault in strata, and no figure of this run can be trusted"
