@@ -1,9 +1,8 @@
 //! `strata timeline`: misses over instructions retired, and the events that they follow.
 
-use crate::capture_input::CaptureInput;
-use crate::machine_args::MachineArgs;
-use crate::output_args::OutputArgs;
+use crate::output_args::{OutputArgs, TableFormat, Written};
 use crate::quantity::{self, RowLimit, Span};
+use crate::replayed_args::ReplayedArgs;
 use crate::replaying::Replaying;
 use crate::talk::TalkArgs;
 use anyhow::{Context, bail};
@@ -20,11 +19,8 @@ use strata_sim::{MOST_WINDOWS, MarkKind, TimelineOptions};
 /// vm-entry, vm-exit, gap.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TimelineArgs {
-    /// Capture folder, trace file, or - for a trace on standard input
-    #[arg(value_name = "CAPTURE")]
-    capture: PathBuf,
     #[command(flatten)]
-    machine: MachineArgs,
+    replayed: ReplayedArgs,
     /// Instructions in a window
     #[arg(long, value_name = "N", default_value = "50k", value_parser = length)]
     window: u64,
@@ -56,38 +52,21 @@ pub(crate) struct TimelineArgs {
     #[arg(long, value_name = "A..B", value_parser = quantity::span, requires = "figures")]
     show: Option<Span>,
     /// How the result is written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
-    /// Which rows CSV has
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    format: TableFormat,
+    /// Which rows CSV and Parquet have
     #[arg(long, value_enum, default_value_t = Rows::Windows)]
     rows: Rows,
     /// Windows in a table, or `all`
     #[arg(long, value_name = "N", default_value = "40", value_parser = quantity::rows)]
     top: RowLimit,
-    /// Instructions to replay, as in 5M..20M, 5M.. or ..20M; caches are cold at its start
-    #[arg(long, value_name = "A..B", value_parser = quantity::span)]
-    range: Option<Span>,
     /// Instructions at the start that warm the caches and are not counted
     #[arg(long, value_name = "N", default_value = "0", value_parser = quantity::quantity)]
     warm_up: u64,
-    /// Replay what is whole of a trace that ends early
-    #[arg(long)]
-    allow_truncated: bool,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
     talk: TalkArgs,
-}
-
-/// How a result is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Table,
-    /// The rows that --rows names
-    Csv,
-    /// One object
-    Json,
 }
 
 /// A table of the result.
@@ -128,18 +107,9 @@ pub(crate) fn run(args: TimelineArgs) -> anyhow::Result<()> {
         near: args.near,
         correlation_bin: args.correlation_bin,
     };
-    let replaying = Replaying {
-        threads: None,
-        machine: args.machine.load()?,
-        span: args.range.unwrap_or(Span { from: 0, to: None }),
-        warm_up: args.warm_up,
-        symbols: false,
-        allow_truncated: args.allow_truncated,
-        classify: false,
-        data: None,
-        talk: args.talk,
-    };
-    let input = CaptureInput::open(&args.capture)?;
+    let replaying =
+        Replaying { warm_up: args.warm_up, symbols: false, ..args.replayed.replaying(args.talk)? };
+    let input = args.replayed.open()?;
     // Known beforehand, it saves a long replay.
     let end = replaying.span.to.or_else(|| input.expected_instructions());
     let length = end.map_or(0, |end| end.saturating_sub(replaying.span.from));
@@ -162,20 +132,21 @@ pub(crate) fn run(args: TimelineArgs) -> anyhow::Result<()> {
         };
         report.write_figures(&figures, folder)?;
     }
-    let text = match args.format {
-        Format::Table => report.to_text(args.top.0),
-        Format::Csv => report.to_csv(match args.rows {
-            Rows::Windows => TimelineRows::Windows,
-            Rows::Layers => TimelineRows::Layers,
-            Rows::Marks => TimelineRows::Marks,
-            Rows::After => TimelineRows::After,
-            Rows::Correlation => TimelineRows::Correlation,
-        })?,
-        Format::Json => report.to_json()?,
+    let rows = match args.rows {
+        Rows::Windows => TimelineRows::Windows,
+        Rows::Layers => TimelineRows::Layers,
+        Rows::Marks => TimelineRows::Marks,
+        Rows::After => TimelineRows::After,
+        Rows::Correlation => TimelineRows::Correlation,
     };
     if let Some((folder, path)) = folder.zip(args.figures) {
         let names = folder.commit()?;
         args.talk.note(&format!("drew {} files in {}", names.len(), path.display()));
     }
-    args.output.write(&text)
+    args.output.put(match args.format {
+        TableFormat::Table => Written::Text(report.to_text(args.top.0)),
+        TableFormat::Csv => Written::Csv(report.to_table(rows)),
+        TableFormat::Json => Written::Text(report.to_json()?),
+        TableFormat::Parquet => Written::Parquet(report.to_table(rows)),
+    })
 }

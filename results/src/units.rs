@@ -27,8 +27,10 @@ pub(crate) fn unit_of(name: &str) -> &'static str {
         "cycles" => "cycles",
         "ns" | "nanoseconds" => "ns",
         "bytes" => "bytes",
-        "ratio" => "ratio",
+        "ratio" | "lift" | "pearson" => "ratio",
         "instructions" | "elapsed" | "at" | "begin" | "end" => "instructions",
+        // Ends of a stretch of the stream.
+        "from" | "to" if name == last => "instructions",
         _ => "count",
     }
 }
@@ -51,6 +53,8 @@ mod tests {
             ("instructions_per_life_median", "instructions"),
             ("instructions_per_life_count", "count"),
             ("l2_misses", "count"),
+            ("lift", "ratio"),
+            ("to", "instructions"),
         ] {
             assert_eq!(unit_of(name), unit, "{name}");
         }

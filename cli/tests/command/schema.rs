@@ -73,6 +73,7 @@ fn what_follows_calls_holds_the_schema() {
     let stage = "timer-to-context-switch";
     holds("annotate", &json(&["annotate", sample, "--range", "..1M", "--top", "50"]));
     holds("flow", &json(&["flow", sample, "--stage", stage, "--top", "50"]));
+    holds("timeline", &json(&["timeline", sample, "--range", "..1M"]));
     for by in ["path", "function"] {
         let more = ["--by", by, "--range", "..1M", "--top", "20", "--machine", "zen4"];
         holds("callgraph", &json(&[&["callgraph", sample][..], &more].concat()));

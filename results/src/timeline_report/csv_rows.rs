@@ -1,8 +1,8 @@
-//! A timeline as CSV: one of its tables.
+//! A timeline as rows: one of its tables.
 
 use super::TimelineReport;
-use crate::document_head::csv_error;
-use crate::error::Error;
+use crate::result_table::{Cell, Column, Kind, Table};
+use strata_sim::Estimate;
 
 /// Which table of a timeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,124 +20,122 @@ pub enum TimelineRows {
     Correlation,
 }
 
-/// An empty field stands for what is not known.
-fn field(value: Option<f64>) -> String {
-    value.map_or_else(String::new, |value| value.to_string())
-}
-
 impl TimelineReport {
     /// One of its tables.
-    ///
-    /// # Errors
-    /// [`Error::Format`] if it cannot be written.
-    pub fn to_csv(&self, rows: TimelineRows) -> Result<String, Error> {
-        let (header, rows) = match rows {
+    pub fn to_table(&self, rows: TimelineRows) -> Table<'_> {
+        let (columns, rows) = match rows {
             TimelineRows::Windows => self.window_rows(),
             TimelineRows::Layers => self.layer_rows(),
             TimelineRows::Marks => self.mark_rows(),
             TimelineRows::After => self.after_rows(),
             TimelineRows::Correlation => self.correlation_rows(),
         };
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let ends = ["machine", "trace_hash"].map(str::to_owned);
-        writer.write_record(header.into_iter().chain(ends)).map_err(csv_error)?;
-        let machine = self.report.profile.machine.name();
-        let hash = self.report.provenance.trace_hash.as_deref().unwrap_or("");
-        for row in rows {
-            let ends = [machine, hash].map(str::to_owned);
-            writer.write_record(row.into_iter().chain(ends)).map_err(csv_error)?;
-        }
-        let failed = |message: String| Error::Format { format: "CSV", message };
-        let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
-        String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
+        Table::new("timeline", self.report.origin(), columns, rows.into_iter().map(Ok)).carrying(&[
+            ("machine", "machine"),
+            ("trace_hash", "trace_hash"),
+            ("semantics", "semantics"),
+            ("command", "command"),
+            ("version", "version"),
+            ("units", "units"),
+        ])
     }
 
-    fn window_rows(&self) -> (Vec<String>, Vec<Vec<String>>) {
+    fn window_rows(&self) -> (Vec<Column>, Vec<Vec<Cell>>) {
         let structures = self.structures();
         let kinds = &self.timeline.options.marks;
-        let mut header = ["from", "to"].map(str::to_owned).to_vec();
-        header.extend(structures.iter().map(|s| format!("{}_misses", s.key())));
-        header.extend(structures.iter().map(|s| format!("{}_cumulative", s.key())));
-        header.extend(kinds.iter().map(|kind| kind.name().replace('-', "_")));
+        let mut columns = Column::counts(["from", "to"]);
+        columns.extend(Column::counts(structures.iter().map(|s| format!("{}_misses", s.key()))));
+        columns
+            .extend(Column::counts(structures.iter().map(|s| format!("{}_cumulative", s.key()))));
+        columns.extend(Column::counts(kinds.iter().map(|kind| kind.name().replace('-', "_"))));
         let rows = self.windows().map(|(window, sum, marks)| {
-            let count = |kind| marks.iter().filter(|mark| mark.kind == kind).count();
-            let mut row = vec![window.from.to_string(), window.to.to_string()];
-            row.extend(structures.iter().map(|s| s.misses(&window.misses).to_string()));
-            row.extend(structures.iter().map(|s| s.misses(&sum).to_string()));
-            row.extend(kinds.iter().map(|&kind| count(kind).to_string()));
+            let count = |kind| marks.iter().filter(|mark| mark.kind == kind).count() as u64;
+            let mut row = vec![window.from.into(), window.to.into()];
+            row.extend(structures.iter().map(|s| Cell::from(s.misses(&window.misses))));
+            row.extend(structures.iter().map(|s| Cell::from(s.misses(&sum))));
+            row.extend(kinds.iter().map(|&kind| Cell::from(count(kind))));
             row
         });
-        (header, rows.collect())
+        (columns, rows.collect())
     }
 
-    fn layer_rows(&self) -> (Vec<String>, Vec<Vec<String>>) {
+    fn layer_rows(&self) -> (Vec<Column>, Vec<Vec<Cell>>) {
         let structures = self.structures();
-        let mut header = ["from", "to", "layer"].map(str::to_owned).to_vec();
-        header.extend(structures.iter().map(|s| format!("{}_misses", s.key())));
+        let mut columns = Column::counts(["from", "to"]);
+        columns.extend(Column::texts(["layer"]));
+        columns.extend(Column::counts(structures.iter().map(|s| format!("{}_misses", s.key()))));
         let rows = self.timeline.windows.iter().flat_map(|window| {
             let layers = self.timeline.layers.iter().zip(&window.by_layer);
             layers.map(|(layer, misses)| {
-                let names = [window.from.to_string(), window.to.to_string(), layer.to_string()];
-                let numbers = structures.iter().map(|s| s.misses(misses).to_string());
-                names.into_iter().chain(numbers).collect::<Vec<_>>()
+                let mut row = vec![window.from.into(), window.to.into(), layer.to_string().into()];
+                row.extend(structures.iter().map(|s| Cell::from(s.misses(misses))));
+                row
             })
         });
-        (header, rows.collect())
+        (columns, rows.collect())
     }
 
-    fn mark_rows(&self) -> (Vec<String>, Vec<Vec<String>>) {
-        let header = ["at", "kind", "operations"].map(str::to_owned).to_vec();
-        let rows = self.timeline.marks.iter().map(|mark| {
-            vec![mark.at.to_string(), mark.kind.to_string(), mark.operations.to_string()]
-        });
-        (header, rows.collect())
+    fn mark_rows(&self) -> (Vec<Column>, Vec<Vec<Cell>>) {
+        let mut columns = Column::counts(["at"]);
+        columns.extend(Column::texts(["kind"]));
+        columns.extend(Column::counts(["operations"]));
+        let marks = self.timeline.marks.iter();
+        let row = |mark: &strata_sim::Mark| {
+            vec![mark.at.into(), mark.kind.to_string().into(), mark.operations.into()]
+        };
+        (columns, marks.map(row).collect())
     }
 
-    fn after_rows(&self) -> (Vec<String>, Vec<Vec<String>>) {
-        let header =
-            ["kind", "events", "from", "to", "structure", "mean", "low", "high", "anywhere"];
+    fn after_rows(&self) -> (Vec<Column>, Vec<Vec<Cell>>) {
+        let mut columns = Column::texts(["kind"]);
+        columns.extend(Column::counts(["events", "from", "to"]));
+        columns.extend(Column::texts(["structure"]));
+        columns
+            .extend(["mean", "low", "high", "anywhere"].map(|name| Column::new(name, Kind::Real)));
         let structures = self.structures();
         let mut rows = Vec::new();
         for after in &self.timeline.after {
             for bin in &after.bins {
                 for &structure in &structures {
-                    let estimate = bin.misses[structure as usize];
-                    let end =
-                        |sign: f64| estimate.half_width.map(|half| estimate.mean + sign * half);
+                    let Estimate { mean, half_width } = bin.misses[structure as usize];
+                    let end = |sign: f64| Cell::real(half_width.map(|half| mean + sign * half));
                     rows.push(vec![
-                        after.kind.to_string(),
-                        after.events.to_string(),
-                        bin.from.to_string(),
-                        bin.to.to_string(),
-                        structure.key().to_owned(),
-                        estimate.mean.to_string(),
-                        field(end(-1.0)),
-                        field(end(1.0)),
-                        bin.anywhere[structure as usize].to_string(),
+                        after.kind.to_string().into(),
+                        after.events.into(),
+                        bin.from.into(),
+                        bin.to.into(),
+                        structure.key().into(),
+                        Cell::Real(mean),
+                        end(-1.0),
+                        end(1.0),
+                        Cell::Real(bin.anywhere[structure as usize]),
                     ]);
                 }
             }
         }
-        (header.map(str::to_owned).to_vec(), rows)
+        (columns, rows)
     }
 
-    fn correlation_rows(&self) -> (Vec<String>, Vec<Vec<String>>) {
-        let header =
-            ["kind", "events", "near_instructions", "structure", "near_misses", "lift", "pearson"];
+    fn correlation_rows(&self) -> (Vec<Column>, Vec<Vec<Cell>>) {
+        let mut columns = Column::texts(["kind"]);
+        columns.extend(Column::counts(["events", "near_instructions"]));
+        columns.extend(Column::texts(["structure"]));
+        columns.extend(Column::counts(["near_misses"]));
+        columns.extend(["lift", "pearson"].map(|name| Column::new(name, Kind::Real)));
         let mut rows = Vec::new();
         for figures in &self.timeline.correlations {
             for structure in self.structures() {
                 rows.push(vec![
-                    figures.kind.to_string(),
-                    figures.events.to_string(),
-                    figures.near_instructions.to_string(),
-                    structure.key().to_owned(),
-                    structure.misses(&figures.near_misses).to_string(),
-                    field(figures.lift[structure as usize]),
-                    field(figures.pearson[structure as usize]),
+                    figures.kind.to_string().into(),
+                    figures.events.into(),
+                    figures.near_instructions.into(),
+                    structure.key().into(),
+                    structure.misses(&figures.near_misses).into(),
+                    Cell::real(figures.lift[structure as usize]),
+                    Cell::real(figures.pearson[structure as usize]),
                 ]);
             }
         }
-        (header.map(str::to_owned).to_vec(), rows)
+        (columns, rows)
     }
 }

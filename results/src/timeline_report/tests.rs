@@ -48,7 +48,7 @@ fn a_mark_is_in_the_window_that_begins_with_it_and_one_at_the_end_in_the_last() 
 
 #[test]
 fn the_csv_of_windows_has_misses_sums_and_marks() {
-    let written = report(3, vec![mark(100, 4)]).to_csv(TimelineRows::Windows).unwrap();
+    let written = report(3, vec![mark(100, 4)]).to_table(TimelineRows::Windows).to_csv().unwrap();
     let rows: Vec<&str> = written.lines().collect();
     let header = "from,to,l1i_misses,l1d_misses,l2_misses,itlb_misses,dtlb_misses,l1i_cumulative,\
                   l1d_cumulative,l2_cumulative,itlb_cumulative,dtlb_cumulative,vm_switch,\
