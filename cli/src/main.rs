@@ -19,6 +19,9 @@ mod replay;
 mod replaying;
 mod reproduce;
 mod sample;
+mod sweep;
+mod sweep_rows;
+mod sweeping;
 mod talk;
 mod trim;
 
@@ -45,6 +48,7 @@ enum Command {
     Info(info::InfoArgs),
     Check(check::CheckArgs),
     Replay(replay::ReplayArgs),
+    Sweep(sweep::SweepArgs),
     Life(life::LifeArgs),
     Annotate(annotate::AnnotateArgs),
     Flow(flow::FlowArgs),
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::Info(args) => info::run(args),
         Command::Check(args) => check::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Sweep(args) => sweep::run(args),
         Command::Life(args) => life::run(args),
         Command::Annotate(args) => annotate::run(args),
         Command::Flow(args) => flow::run(args),

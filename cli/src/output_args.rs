@@ -38,6 +38,11 @@ impl OutputArgs {
         }
     }
 
+    /// Whether the result goes to a file.
+    pub(crate) fn is_file(&self) -> bool {
+        self.output.is_some()
+    }
+
     /// Writes the result.
     ///
     /// # Errors

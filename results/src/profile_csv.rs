@@ -12,11 +12,12 @@ use crate::miss_classes::{
 };
 use crate::numbers::share_percent;
 use crate::profile_report::ProfileReport;
+use crate::provenance::Provenance;
 use crate::selection::{By, Selection};
 use crate::structure::Structure;
 use std::collections::BTreeSet;
 use strata_cachemodel::Machine;
-use strata_sim::{Counters, DataMisses};
+use strata_sim::{Counters, DataMisses, Profile};
 use strata_symbols::Layer;
 
 impl ProfileReport {
@@ -142,22 +143,32 @@ impl ProfileReport {
 
     /// Where the report comes from, a value for each column of [`ORIGIN`].
     pub(crate) fn origin(&self) -> [String; ORIGIN.len()] {
-        let machine = &self.profile.machine;
-        [
-            machine.name().to_owned(),
-            parameters(machine),
-            machine.semantics().to_string(),
-            machine.event_delivery().to_string(),
-            if self.profile.remarks.dma_transfers > 0 { "recorded" } else { "not modelled" }.into(),
-            self.provenance.trace_hash.clone().unwrap_or_default(),
-            self.provenance.from.to_string(),
-            self.provenance.to.map(|to| to.to_string()).unwrap_or_default(),
-            self.provenance.warm_up.to_string(),
-            self.provenance.truncated.is_some().to_string(),
-            self.provenance.patches().join("; "),
-            self.provenance.lacks.texts().collect::<Vec<_>>().join("; "),
-        ]
+        origin(&self.profile, &self.provenance)
     }
+}
+
+/// Where a profile comes from, a value for each column of [`ORIGIN`].
+pub(crate) fn origin(profile: &Profile, provenance: &Provenance) -> [String; ORIGIN.len()] {
+    let machine = &profile.machine;
+    [
+        machine.name().to_owned(),
+        parameters(machine),
+        machine.semantics().to_string(),
+        machine.event_delivery().to_string(),
+        if profile.remarks.dma_transfers > 0 { "recorded" } else { "not modelled" }.into(),
+        provenance.trace_hash.clone().unwrap_or_default(),
+        provenance.from.to_string(),
+        provenance.to.map(|to| to.to_string()).unwrap_or_default(),
+        provenance.warm_up.to_string(),
+        provenance.truncated.is_some().to_string(),
+        provenance.patches().join("; "),
+        provenance.lacks.texts().collect::<Vec<_>>().join("; "),
+    ]
+}
+
+/// Names of the columns that say where a row comes from.
+pub(crate) fn origin_header() -> impl Iterator<Item = String> {
+    ORIGIN.into_iter().map(str::to_owned)
 }
 
 /// Misses of one class at one structure, or on lines that one layer evicted.
@@ -189,7 +200,7 @@ pub(crate) const ORIGIN: [&str; 12] = [
     "trace_lacks",
 ];
 
-fn header() -> Vec<String> {
+pub(crate) fn header() -> Vec<String> {
     let fixed = [
         "layer",
         "module",
@@ -229,7 +240,12 @@ fn header() -> Vec<String> {
     names
 }
 
-fn numbers(counters: &Counters, total: u64, machine: &Machine, known: Known) -> Vec<String> {
+pub(crate) fn numbers(
+    counters: &Counters,
+    total: u64,
+    machine: &Machine,
+    known: Known,
+) -> Vec<String> {
     let mut present = Structure::of(machine);
     present.retain(|&structure| known.structure(structure));
     let or_empty =

@@ -88,7 +88,7 @@ pub struct Scene<'s> {
 }
 
 /// Is told of all visits and events of a stream, in order.
-pub trait Tracer: std::any::Any {
+pub trait Tracer: std::any::Any + Send {
     /// A visit has ended. Events in it have been told before.
     fn visit(&mut self, visit: &Visit, scene: &Scene<'_>);
 

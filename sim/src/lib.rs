@@ -27,6 +27,7 @@ mod plans;
 mod profile;
 mod replay;
 mod survey;
+mod sweep;
 mod trim;
 mod who;
 
@@ -56,4 +57,7 @@ pub use miss_classes::{CacheMisses, Evictions, MissClasses, TlbMisses};
 pub use pipeline::{ReadReport, for_each_batch};
 pub use profile::{Profile, Row};
 pub use replay::{Extent, Remarks, Replay};
+pub use sweep::{
+    GridError, Setting, SweepAxis, SweepGrid, SweepPass, SweepPlan, SweepPoint, Sweeping,
+};
 pub use trim::{TrimError, TrimOptions, TrimReport, trim};
