@@ -12,9 +12,9 @@ mod stride_table;
 mod tests;
 mod way_sets;
 
-pub(crate) use cache::{Cache, Fill, Found, Line, Removed};
 #[cfg(test)]
-use cache::{Touched, Victim};
+use cache::Touched;
+pub(crate) use cache::{Cache, Fill, Found, Line, Removed, Victim};
 pub(crate) use classifier::CacheClassifier;
 pub use classifier::{Actor, MissClass};
 pub(crate) use first_sets::FirstSets;

@@ -8,6 +8,7 @@ mod execution;
 mod full;
 mod halves;
 mod near;
+mod past;
 mod plain;
 mod stream;
 
@@ -15,6 +16,7 @@ pub use execution::{Code, Operand, Run};
 pub use halves::LowerHalf;
 use near::GOOD_FOR;
 pub use near::{Near, Progress};
+pub use past::{Notes, Past, Settled, Unsettled};
 use plain::{FartherLines, PlainOutcomes};
 pub use stream::{Reference, Stream};
 
@@ -51,7 +53,7 @@ impl RefKind {
     }
 
     #[inline(always)]
-    fn side(self) -> Side {
+    pub(crate) fn side(self) -> Side {
         if self == Self::Fetch { Side::Instruction } else { Side::Data }
     }
 }

@@ -7,11 +7,13 @@
 mod classes;
 mod coherence;
 mod journey;
+mod past;
 mod plain;
 mod prefetch;
 mod requests;
 
 pub use classes::{CacheClasses, ClassCounts, LevelClasses};
+pub(crate) use past::{Ask, PastCaches};
 pub(crate) use plain::Wanted;
 pub use requests::Request;
 use requests::Requests;

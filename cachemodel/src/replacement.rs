@@ -57,6 +57,13 @@ impl Policy {
         matches!(self.state, State::Lru(_))
     }
 
+    /// Some times of last use are earlier than they were.
+    pub(crate) fn times_have_fallen(&mut self) {
+        if let State::Lru(oldest) = &mut self.state {
+            oldest.times_have_fallen();
+        }
+    }
+
     /// Whether a hit does nothing but set the time of last use.
     pub(crate) fn only_times(&self) -> bool {
         matches!(self.state, State::Lru(_) | State::Fifo { .. } | State::Random(_))

@@ -22,6 +22,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod tlb;
+mod unsure;
 mod walk_caches;
 mod what_if;
 
@@ -42,6 +43,8 @@ pub(crate) use sizes::Sizes;
 use tags::{Context, OwnerTable};
 pub(crate) use tlb::UseTimes;
 use tlb::{Structure, Tlb};
+use unsure::Unsure;
+pub(crate) use unsure::{Again, LookUpNote};
 use walk_caches::WalkCaches;
 
 use crate::machine::{Machine, TlbSpec, Vendor};
@@ -96,10 +99,17 @@ impl FirstLevel {
         Self { front: Front::new(), tlb, flushed: 0, classifier: None }
     }
 
-    /// Returns whether anything was dropped.
-    fn flush(&mut self, flush: &Flush, owners: &OwnerTable) -> bool {
+    /// Returns whether anything was dropped, and counts what was in sets that `is_unsettled`.
+    fn flush(
+        &mut self,
+        flush: &Flush,
+        owners: &OwnerTable,
+        is_unsettled: impl Fn(usize) -> bool,
+        unsettled: &mut u64,
+    ) -> bool {
         let classifier = &mut self.classifier;
-        let dropped = self.tlb.flush(flush, owners, |removed| {
+        let dropped = self.tlb.flush(flush, owners, |removed, set| {
+            *unsettled += u64::from(is_unsettled(set));
             if let Some(classifier) = classifier {
                 classifier.dropped(removed.key, removed.target, Some(flush.cause));
             }
@@ -129,6 +139,8 @@ pub(crate) struct TranslationUnit {
     specs: Box<[TlbSpec; 2]>,
     seed: u64,
     cpu: u16,
+    /// Where it is not known what the TLBs held before.
+    unsure: Option<Box<Unsure>>,
 }
 
 impl TranslationUnit {
@@ -158,6 +170,7 @@ impl TranslationUnit {
             specs: Box::new([machine.itlb().clone(), machine.dtlb().clone()]),
             seed,
             cpu,
+            unsure: None,
         }
     }
 
@@ -217,6 +230,8 @@ impl TranslationUnit {
         }
         if hit.agrees && !hit.stale && !is_watched {
             first.front.remember(va, mapping, first.tlb.place_of(&hit));
+        } else {
+            self.note_doubt();
         }
         PageLookup { stale: hit.stale, ..PageLookup::HIT }
     }
@@ -262,6 +277,9 @@ impl TranslationUnit {
         if !found.stale && !is_watched {
             first.front.remember(va, mapping, place);
         }
+        if self.unsure.is_some() {
+            self.note_missed(side, va, mapping, place, evicted.is_some());
+        }
         found
     }
 
@@ -280,9 +298,12 @@ impl TranslationUnit {
         self.counts.count(event, &before, &after, by_manual.as_ref());
         let flushes = self.scheme.flush(self.vendor, event, by_manual, &before, &after);
         let mut forgot = event.loads_registers();
+        let (mut unsettled, mut all) = ([0; 2], false);
         for flush in flushes.into_iter().flatten() {
-            forgot |= self.drop_entries(&flush);
+            forgot |= self.drop_entries(&flush, &mut unsettled);
+            all |= flush.is_of_all_entries();
         }
+        self.note_event(event, unsettled, all);
         if event.loads_registers() {
             self.use_registers();
         }
@@ -306,7 +327,7 @@ impl TranslationUnit {
         let everything = Flush::everything(FlushCause::Other);
         for (side, first) in [Side::Instruction, Side::Data].into_iter().zip(&mut self.first) {
             sizes.emptied(side, &first.tlb.places_by_use());
-            first.flush(&everything, &self.owners);
+            first.flush(&everything, &self.owners, |_| false, &mut 0);
             first.front.forget();
         }
     }
@@ -323,17 +344,20 @@ impl TranslationUnit {
         self.sizes.as_deref_mut()
     }
 
-    /// Says whether there were any in the first level.
-    fn drop_entries(&mut self, flush: &Flush) -> bool {
+    /// Says whether there were any in the first level. Adds up, by side, how many were in sets of
+    /// which something from before may be left.
+    fn drop_entries(&mut self, flush: &Flush, unsettled: &mut [u64; 2]) -> bool {
         let mut some = false;
-        for first in &mut self.first {
-            if first.flush(flush, &self.owners) {
+        for (side, first) in [Side::Instruction, Side::Data].into_iter().zip(&mut self.first) {
+            let unsure = self.unsure.as_deref();
+            let is_unsettled = |set| unsure.is_some_and(|unsure| unsure.is_unsettled(side, set));
+            if first.flush(flush, &self.owners, is_unsettled, &mut unsettled[side as usize]) {
                 first.front.forget();
                 some = true;
             }
         }
         if let Some(stlb) = &mut self.stlb {
-            self.stlb_flushed += stlb.flush(flush, &self.owners, |_| {});
+            self.stlb_flushed += stlb.flush(flush, &self.owners, |_, _| {});
         }
         self.walk_caches.flush(flush, &self.owners);
         some
@@ -357,6 +381,7 @@ impl TranslationUnit {
         self.processor.set_registers(registers);
         self.scheme.follow(&self.processor.running());
         self.use_registers();
+        self.note_registers(registers);
     }
 
     /// The control registers of what runs, as the events have left them.

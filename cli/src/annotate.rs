@@ -2,12 +2,11 @@
 
 use crate::capture_input::CaptureInput;
 use crate::machine_args::MachineArgs;
-use crate::output_args::OutputArgs;
+use crate::output_args::{OutputArgs, TableFormat};
 use crate::quantity::{self, RowLimit, Span};
 use crate::replaying::{Replaying, Traced};
 use crate::talk::TalkArgs;
 use anyhow::bail;
-use clap::ValueEnum;
 use std::path::PathBuf;
 use strata_results::{AnnotationReport, AnnotationSelection};
 use strata_sim::{Annotation, Attribution, Figure4, FlowQuery, Kept, Names, Trigger};
@@ -47,8 +46,8 @@ pub(crate) struct AnnotateArgs {
     #[arg(long, value_name = "LAYER")]
     layer: Vec<Layer>,
     /// How the result is written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    format: TableFormat,
     /// Rows to show, or `all` [default: 40 in a table, else all]
     #[arg(long, value_name = "N", value_parser = quantity::rows)]
     top: Option<RowLimit>,
@@ -70,17 +69,6 @@ pub(crate) struct AnnotateArgs {
     talk: TalkArgs,
 }
 
-/// How rows are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people
-    Table,
-    /// One line for each row
-    Csv,
-    /// One object
-    Json,
-}
-
 /// Rows of a table that still read well.
 const TABLE_ROWS: usize = 40;
 
@@ -90,9 +78,12 @@ const TABLE_ROWS: usize = 40;
 /// If the capture cannot be replayed, a function never be entered, or the result not be written.
 pub(crate) fn run(args: AnnotateArgs) -> anyhow::Result<()> {
     args.output.check()?;
+    if args.format == TableFormat::Parquet {
+        args.output.check_parquet()?;
+    }
     let machine = args.machine.load()?;
     let attribution = if args.until_next { Attribution::UntilNext } else { Attribution::Function };
-    let counts = args.stats || args.format == Format::Json;
+    let counts = args.stats || args.format == TableFormat::Json;
     let kept = if counts { Kept::Counters } else { Kept::Instructions };
     if let (true, Some(why)) = (args.stats, Figure4::no_laws(&machine)) {
         args.talk.note(&format!("the 17 identities of figure 4 do not apply: {why}"));
@@ -131,7 +122,7 @@ pub(crate) fn run(args: AnnotateArgs) -> anyhow::Result<()> {
         }
         None => None,
     };
-    let default_top = (args.format == Format::Table).then_some(TABLE_ROWS);
+    let default_top = (args.format == TableFormat::Table).then_some(TABLE_ROWS);
     let selection = AnnotationSelection {
         stats: args.stats,
         lag: args.vee07_lag,
@@ -142,8 +133,9 @@ pub(crate) fn run(args: AnnotateArgs) -> anyhow::Result<()> {
     let annotation =
         AnnotationReport { report, entries, names, returns: record.returns, attribution };
     args.output.write_with(|out| match args.format {
-        Format::Table => annotation.write_text(&selection, out),
-        Format::Csv => annotation.write_csv(&selection, out),
-        Format::Json => annotation.write_json(&selection, out),
+        TableFormat::Table => annotation.write_text(&selection, out),
+        TableFormat::Csv => annotation.to_table(&selection).write_csv(out),
+        TableFormat::Parquet => annotation.to_table(&selection).write_parquet(out),
+        TableFormat::Json => annotation.write_json(&selection, out),
     })
 }

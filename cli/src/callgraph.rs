@@ -2,11 +2,10 @@
 
 use crate::capture_input::CaptureInput;
 use crate::machine_args::MachineArgs;
-use crate::output_args::OutputArgs;
+use crate::output_args::{OutputArgs, TableFormat, Written};
 use crate::quantity::{self, RowLimit, Span};
 use crate::replaying::{Replaying, Traced};
 use crate::talk::TalkArgs;
-use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::path::PathBuf;
 use strata_results::{CallExport, CallGraphReport, CallSelection, CallsBy, Metric};
@@ -45,8 +44,8 @@ pub(crate) struct CallgraphArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     depth: Option<u32>,
     /// How the result is written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    format: TableFormat,
     /// Write for another tool: collapsed stacks, a flame graph as SVG, callgrind's format, a Firefox profile, or a graph for Graphviz
     #[arg(long, value_name = "TOOL", conflicts_with = "format", value_parser = names(CallExport::ALL.map(CallExport::name)).try_map(|name| name.parse::<CallExport>()))]
     export: Option<CallExport>,
@@ -68,17 +67,6 @@ pub(crate) struct CallgraphArgs {
     talk: TalkArgs,
 }
 
-/// How a result is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people: a tree of paths, or a table of functions
-    Table,
-    /// One row for each path or function
-    Csv,
-    /// One object
-    Json,
-}
-
 /// Rows of a tree that still read well.
 const ROWS: usize = 100;
 /// Boxes of a graph that do.
@@ -96,8 +84,11 @@ fn names(names: impl IntoIterator<Item = &'static str>) -> PossibleValuesParser 
 /// If the capture cannot be replayed, or the result not be written.
 pub(crate) fn run(args: CallgraphArgs) -> anyhow::Result<()> {
     args.output.check()?;
+    if args.format == TableFormat::Parquet {
+        args.output.check_parquet()?;
+    }
     let machine = args.machine.load()?;
-    let is_table = args.export.is_none() && args.format == Format::Table;
+    let is_table = args.export.is_none() && args.format == TableFormat::Table;
     let is_graph = args.export == Some(CallExport::Dot);
     let default_share = if is_table || is_graph { SHARE } else { 0.0 };
     let default_top = is_table.then_some(ROWS).or(is_graph.then_some(BOXES));
@@ -125,11 +116,11 @@ pub(crate) fn run(args: CallgraphArgs) -> anyhow::Result<()> {
     let tree = tracer.into_tree(&record.paths, &record.functions);
     tree.check(&report.profile.total)?;
     let graph = CallGraphReport { tree, returns: record.returns, report };
-    let text = match (args.export, args.format) {
-        (Some(export), _) => graph.export(export, &selection)?,
-        (None, Format::Table) => graph.to_text(&selection)?,
-        (None, Format::Csv) => graph.to_csv(&selection)?,
-        (None, Format::Json) => graph.to_json(&selection)?,
-    };
-    args.output.write(&text)
+    args.output.put(match (args.export, args.format) {
+        (Some(export), _) => Written::Text(graph.export(export, &selection)?),
+        (None, TableFormat::Table) => Written::Text(graph.to_text(&selection)?),
+        (None, TableFormat::Csv) => Written::Csv(graph.to_table(&selection)?),
+        (None, TableFormat::Json) => Written::Text(graph.to_json(&selection)?),
+        (None, TableFormat::Parquet) => Written::Parquet(graph.to_table(&selection)?),
+    })
 }

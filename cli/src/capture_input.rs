@@ -74,10 +74,15 @@ impl CaptureInput {
         Ok((reader, bytes))
     }
 
+    /// The trace by its index; `None` if it has none or cannot be sought in.
+    pub(crate) fn indexed(&self) -> Option<IndexedTrace> {
+        let path = self.trace.as_ref()?;
+        IndexedTrace::open(path).ok()
+    }
+
     /// What the trace says of itself at its end; `None` if it has no end or cannot be sought in.
     pub(crate) fn ending(&self) -> Option<Ending> {
-        let path = self.trace.as_ref()?;
-        IndexedTrace::open(path).ok().map(|trace| *trace.ending())
+        self.indexed().map(|trace| *trace.ending())
     }
 
     /// Number of instructions, where that is known beforehand.

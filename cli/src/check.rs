@@ -1,7 +1,7 @@
 //! `strata check`: is a capture sound, and what can be saved of it if not.
 
 use crate::capture_input::CaptureInput;
-use crate::output_args::{Format, OutputArgs, print};
+use crate::output_args::{OutputArgs, TableFormat, Written, print};
 use crate::talk::TalkArgs;
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "OUT", conflicts_with_all = ["output", "format"])]
     salvage: Option<PathBuf>,
     /// How the result is written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    format: TableFormat,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -40,6 +40,9 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<()> {
         return save(&input, output);
     }
     args.output.check()?;
+    if args.format == TableFormat::Parquet {
+        args.output.check_parquet()?;
+    }
     let (reader, bytes) = input.reader()?;
     let size = input.trace.as_ref().and_then(|path| path.metadata().ok()).map(|file| file.len());
     let bar = args.talk.progress_in_bytes("checking", size);
@@ -51,9 +54,11 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<()> {
         CaptureNames::open(folder, manifest)?;
     }
     let result = CheckResult { source: input.name.clone(), report };
-    args.output.write(&match args.format {
-        Format::Table => result.to_text(),
-        Format::Json => result.to_json()?,
+    args.output.put(match args.format {
+        TableFormat::Table => Written::Text(result.to_text()),
+        TableFormat::Csv => Written::Csv(result.to_table()),
+        TableFormat::Json => Written::Text(result.to_json()?),
+        TableFormat::Parquet => Written::Parquet(result.to_table()),
     })?;
     if !result.report.is_sound() {
         bail!(

@@ -1,9 +1,8 @@
 //! `strata flow`: functions in order between two of them.
 
-use crate::annotate::Format;
 use crate::capture_input::CaptureInput;
 use crate::machine_args::MachineArgs;
-use crate::output_args::OutputArgs;
+use crate::output_args::{OutputArgs, TableFormat, Written};
 use crate::quantity::{self, RowLimit, Span};
 use crate::replaying::{Replaying, Traced};
 use crate::talk::TalkArgs;
@@ -59,8 +58,8 @@ pub(crate) struct FlowArgs {
     #[arg(long, value_name = "N")]
     depth: Option<u32>,
     /// How the result is written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    format: TableFormat,
     /// Rows to show, or `all` [default: 200 in a table, else all]
     #[arg(long, value_name = "N", value_parser = quantity::rows)]
     top: Option<RowLimit>,
@@ -93,6 +92,9 @@ fn stages() -> impl TypedValueParser<Value = Stage> {
 /// result not be written.
 pub(crate) fn run(args: FlowArgs) -> anyhow::Result<()> {
     args.output.check()?;
+    if args.format == TableFormat::Parquet {
+        args.output.check_parquet()?;
+    }
     let query = match (args.stage, args.from) {
         (Some(stage), _) => stage.query(args.nth, args.limit),
         (None, Some(from)) => FlowQuery {
@@ -131,7 +133,7 @@ pub(crate) fn run(args: FlowArgs) -> anyhow::Result<()> {
         args.talk.note(&format!("{} rows left out as repetitions", flow.elided));
     }
     let ambiguous = found.ambiguous;
-    if args.format != Format::Table {
+    if args.format != TableFormat::Table {
         ambiguous.iter().for_each(|sentence| args.talk.note(sentence));
     }
     let report = FlowReport {
@@ -143,11 +145,12 @@ pub(crate) fn run(args: FlowArgs) -> anyhow::Result<()> {
         stage: args.stage,
         ambiguous,
     };
-    let default_top = (args.format == Format::Table).then_some(TABLE_ROWS);
+    let default_top = (args.format == TableFormat::Table).then_some(TABLE_ROWS);
     let top = args.top.map_or(default_top, |limit| limit.0);
-    args.output.write(&match args.format {
-        Format::Table => report.to_text(top),
-        Format::Csv => report.to_csv(top)?,
-        Format::Json => report.to_json(top)?,
+    args.output.put(match args.format {
+        TableFormat::Table => Written::Text(report.to_text(top)),
+        TableFormat::Csv => Written::Csv(report.to_table(top)),
+        TableFormat::Json => Written::Text(report.to_json(top)?),
+        TableFormat::Parquet => Written::Parquet(report.to_table(top)),
     })
 }

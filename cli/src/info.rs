@@ -1,7 +1,7 @@
 //! `strata info`: what is in a capture.
 
 use crate::capture_input::{CaptureInput, hex};
-use crate::output_args::{Format, OutputArgs};
+use crate::output_args::{OutputArgs, TableFormat, Written};
 use crate::talk::TalkArgs;
 use anyhow::{Context, anyhow};
 use std::path::PathBuf;
@@ -16,8 +16,8 @@ pub(crate) struct InfoArgs {
     #[arg(value_name = "CAPTURE")]
     capture: PathBuf,
     /// How the result is written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    format: TableFormat,
     /// Take a trace that ends early for what is whole of it
     #[arg(long)]
     allow_truncated: bool,
@@ -33,6 +33,9 @@ pub(crate) struct InfoArgs {
 /// If the capture cannot be read or the result not be written.
 pub(crate) fn run(args: InfoArgs) -> anyhow::Result<()> {
     args.output.check()?;
+    if args.format == TableFormat::Parquet {
+        args.output.check_parquet()?;
+    }
     let input = CaptureInput::open(&args.capture)?;
     let (reader, bytes) = input.reader()?;
     let (description, lacks) = (reader.description().to_owned(), reader.lacks());
@@ -63,8 +66,10 @@ pub(crate) fn run(args: InfoArgs) -> anyhow::Result<()> {
         lacks,
         contents: survey.finish(),
     };
-    args.output.write(&match args.format {
-        Format::Table => info.to_text(),
-        Format::Json => info.to_json()?,
+    args.output.put(match args.format {
+        TableFormat::Table => Written::Text(info.to_text()),
+        TableFormat::Csv => Written::Csv(info.to_table()),
+        TableFormat::Json => Written::Text(info.to_json()?),
+        TableFormat::Parquet => Written::Parquet(info.to_table()),
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::capture_input::CaptureInput;
 use crate::machine_args::MachineArgs;
-use crate::output_args::OutputArgs;
+use crate::output_args::{OutputArgs, TableFormat, Written};
 use crate::quantity::{self, Span};
 use crate::replaying::Replaying;
 use crate::talk::TalkArgs;
@@ -35,8 +35,8 @@ pub(crate) struct LifeArgs {
     #[arg(long, value_name = "FILE.svg")]
     figure: Option<PathBuf>,
     /// How the result is written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    format: TableFormat,
     /// Instructions to replay, as in 5M..20M, 5M.. or ..20M; caches are cold at its start
     #[arg(long, value_name = "A..B", value_parser = quantity::span)]
     range: Option<Span>,
@@ -61,23 +61,15 @@ enum Way {
     Rx,
 }
 
-/// How a result is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Table,
-    /// One row for each phase of each life and layer
-    Csv,
-    /// One object
-    Json,
-}
-
 /// Runs the subcommand.
 ///
 /// # Errors
 /// If the rules make no sense, the capture cannot be replayed, or no life can be followed in it.
 pub(crate) fn run(args: LifeArgs) -> anyhow::Result<()> {
     args.output.check()?;
+    if args.format == TableFormat::Parquet {
+        args.output.check_parquet()?;
+    }
     if let Some(figure) = &args.figure {
         check_writable(figure, args.force_figure)?;
     }
@@ -131,10 +123,11 @@ pub(crate) fn run(args: LifeArgs) -> anyhow::Result<()> {
         lives: &lives,
         chosen: chosen.map(|life| (life, called.as_str())),
     };
-    let text = match args.format {
-        Format::Table => result.to_text(),
-        Format::Csv => result.to_csv()?,
-        Format::Json => result.to_json()?,
+    let written = match args.format {
+        TableFormat::Table => Written::Text(result.to_text()),
+        TableFormat::Csv => Written::Csv(result.to_table()),
+        TableFormat::Json => Written::Text(result.to_json()?),
+        TableFormat::Parquet => Written::Parquet(result.to_table()),
     };
     if let (Some(path), Some(life)) = (&args.figure, chosen) {
         let called = match args.life {
@@ -147,5 +140,5 @@ pub(crate) fn run(args: LifeArgs) -> anyhow::Result<()> {
         write_file(path, svg.as_bytes(), args.force_figure)?;
         args.talk.note(&format!("drew life {} in {}", life + 1, path.display()));
     }
-    args.output.write(&text)
+    args.output.put(written)
 }

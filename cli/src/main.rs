@@ -7,6 +7,7 @@ mod callgraph;
 mod capture;
 mod capture_input;
 mod check;
+mod compare;
 mod failure;
 mod flow;
 mod import;
@@ -23,6 +24,7 @@ mod sweep;
 mod sweep_rows;
 mod sweeping;
 mod talk;
+mod timeline;
 mod trim;
 
 use clap::{Parser, Subcommand};
@@ -53,6 +55,8 @@ enum Command {
     Annotate(annotate::AnnotateArgs),
     Flow(flow::FlowArgs),
     Callgraph(callgraph::CallgraphArgs),
+    Timeline(timeline::TimelineArgs),
+    Compare(compare::CompareArgs),
     Trim(trim::TrimArgs),
 }
 
@@ -69,6 +73,8 @@ fn main() -> ExitCode {
         Command::Annotate(args) => annotate::run(args),
         Command::Flow(args) => flow::run(args),
         Command::Callgraph(args) => callgraph::run(args),
+        Command::Timeline(args) => timeline::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Trim(args) => trim::run(args),
     };
     match result {

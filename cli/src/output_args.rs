@@ -1,10 +1,10 @@
 //! Where results go.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::ValueEnum;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
-use strata_results::{check_writable, write_file, write_file_with};
+use strata_results::{Table, check_parquet, check_writable, write_file, write_file_with};
 
 /// Where results go.
 #[derive(Clone, Debug, clap::Args)]
@@ -17,13 +17,27 @@ pub(crate) struct OutputArgs {
     force: bool,
 }
 
-/// How a result without a tabular form is written.
+/// How a result of rows is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum TableFormat {
     /// For people
     Table,
+    /// One line for each row, units in the header
+    Csv,
     /// One object
     Json,
+    /// The rows of CSV as a Parquet file, where strata is built with it
+    Parquet,
+}
+
+/// A result in the form that was asked for.
+pub(crate) enum Written<'t> {
+    /// Text of any kind.
+    Text(String),
+    /// Rows, to be written as CSV.
+    Csv(Table<'t>),
+    /// Rows, to be written as Parquet.
+    Parquet(Table<'t>),
 }
 
 impl OutputArgs {
@@ -41,6 +55,30 @@ impl OutputArgs {
     /// Whether the result goes to a file.
     pub(crate) fn is_file(&self) -> bool {
         self.output.is_some()
+    }
+
+    /// Finds out early that Parquet cannot be written.
+    ///
+    /// # Errors
+    /// If this is built without, or a terminal would get it.
+    pub(crate) fn check_parquet(&self) -> anyhow::Result<()> {
+        check_parquet()?;
+        if self.output.is_none() && io::stdout().is_terminal() {
+            bail!("Parquet is no text for a terminal; name a file with -o");
+        }
+        Ok(())
+    }
+
+    /// Writes the result in its form.
+    ///
+    /// # Errors
+    /// If the system refuses, or the result cannot be made.
+    pub(crate) fn put(&self, written: Written<'_>) -> anyhow::Result<()> {
+        match written {
+            Written::Text(text) => self.write(&text),
+            Written::Csv(table) => self.write_with(|out| table.write_csv(out)),
+            Written::Parquet(table) => self.write_with(|out| table.write_parquet(out)),
+        }
     }
 
     /// Writes the result.

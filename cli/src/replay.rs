@@ -2,11 +2,10 @@
 
 use crate::capture_input::CaptureInput;
 use crate::machine_args::MachineArgs;
-use crate::output_args::OutputArgs;
+use crate::output_args::{OutputArgs, TableFormat, Written};
 use crate::quantity::{self, RowLimit, Span};
 use crate::replaying::Replaying;
 use crate::talk::TalkArgs;
-use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::path::PathBuf;
 use strata_results::{By, DataSelection, Figure, Selection, SortKey};
@@ -27,8 +26,8 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_parser = groupings(), default_value = "function")]
     by: Grouping,
     /// How the result is written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    format: TableFormat,
     /// Rows to show, or `all`; the rest is summed into one row [default: 40 in a table, else all]
     #[arg(long, value_name = "N", value_parser = quantity::rows)]
     top: Option<RowLimit>,
@@ -84,17 +83,6 @@ fn groupings() -> impl TypedValueParser<Value = Grouping> {
     })
 }
 
-/// How a result is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Table,
-    /// One row for each group, units in the header
-    Csv,
-    /// One object
-    Json,
-}
-
 /// Rows of a table that still read well.
 const TABLE_ROWS: usize = 40;
 
@@ -108,11 +96,14 @@ fn names<const N: usize>(names: [&'static str; N]) -> PossibleValuesParser {
 /// If the capture cannot be replayed or the result not be written.
 pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<()> {
     args.output.check()?;
+    if args.format == TableFormat::Parquet {
+        args.output.check_parquet()?;
+    }
     let machine = args.machine.load()?;
     if let Some(sort) = args.sort {
         sort.check(&machine)?;
     }
-    let default_top = (args.format == Format::Table).then_some(TABLE_ROWS);
+    let default_top = (args.format == TableFormat::Table).then_some(TABLE_ROWS);
     let top = args.top.map_or(default_top, |limit| limit.0);
     let rows = match args.by {
         Grouping::Code(by) => {
@@ -139,19 +130,31 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<()> {
         Grouping::Code(By::Line) => replaying.run_by_line(&input)?,
         _ => replaying.run(&input)?,
     };
-    let text = match (rows, args.format) {
-        (Rows::Code(selection), Format::Table) => {
+    let written = match (rows, args.format) {
+        (Rows::Code(selection), TableFormat::Table) => {
             let fitting = Figure::fitting(selection.by, &report.profile.machine);
             let columns = if args.columns.is_empty() { fitting } else { &args.columns };
-            report.to_text(selection, columns)
+            Written::Text(report.to_text(selection, columns))
         }
-        (Rows::Code(selection), Format::Csv) => report.to_csv(selection)?,
-        (Rows::Code(selection), Format::Json) => report.to_json(selection)?,
-        (Rows::Data(_, selection), Format::Table) => report.to_data_text(&selection),
-        (Rows::Data(_, selection), Format::Csv) => report.to_data_csv(&selection)?,
-        (Rows::Data(_, selection), Format::Json) => report.to_data_json(&selection)?,
+        (Rows::Code(selection), TableFormat::Csv) => Written::Csv(report.to_table(selection)),
+        (Rows::Code(selection), TableFormat::Parquet) => {
+            Written::Parquet(report.to_table(selection))
+        }
+        (Rows::Code(selection), TableFormat::Json) => Written::Text(report.to_json(selection)?),
+        (Rows::Data(_, selection), TableFormat::Table) => {
+            Written::Text(report.to_data_text(&selection))
+        }
+        (Rows::Data(_, selection), TableFormat::Csv) => {
+            Written::Csv(report.to_data_table(&selection))
+        }
+        (Rows::Data(_, selection), TableFormat::Parquet) => {
+            Written::Parquet(report.to_data_table(&selection))
+        }
+        (Rows::Data(_, selection), TableFormat::Json) => {
+            Written::Text(report.to_data_json(&selection)?)
+        }
     };
-    args.output.write(&text)
+    args.output.put(written)
 }
 
 /// Rows that were asked for.

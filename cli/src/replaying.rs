@@ -9,8 +9,9 @@ use std::time::Instant;
 use strata_cachemodel::Machine;
 use strata_results::{ProfileReport, Provenance, Symbols};
 use strata_sim::{
-    CallRecord, CaptureNames, DataGrain, Extent, Nameless, Namer, Profile, ReadReport, Replay,
-    Tracer, for_each_batch,
+    CallFollower, CallRecord, CaptureNames, DataGrain, Extent, Nameless, Namer, Profile,
+    ReadReport, Replay, TimelineOptions, TimelineWatch, Tracer, for_each_batch,
+    for_each_batch_behind,
 };
 use strata_workloads::trace::Lacks;
 
@@ -41,7 +42,7 @@ impl Replaying {
     /// # Errors
     /// If the trace or its symbols are unusable, or a law is broken.
     pub(crate) fn run(&self, input: &CaptureInput) -> anyhow::Result<ProfileReport> {
-        Ok(self.run_with(input, None, false)?.0)
+        Ok(self.run_with(input, Besides::default())?.0)
     }
 
     /// Replays `input` with the lines of source code where they are known.
@@ -49,7 +50,7 @@ impl Replaying {
     /// # Errors
     /// As [`Replaying::run`].
     pub(crate) fn run_by_line(&self, input: &CaptureInput) -> anyhow::Result<ProfileReport> {
-        Ok(self.run_with(input, None, true)?.0)
+        Ok(self.run_with(input, Besides { lines: true, ..Besides::default() })?.0)
     }
 
     /// Replays `input` with its calls followed, and tells `tracer` of every visit.
@@ -61,39 +62,59 @@ impl Replaying {
         input: &CaptureInput,
         tracer: T,
     ) -> anyhow::Result<Traced<T>> {
-        let (report, traced) = self.run_with(input, Some(Box::new(tracer)), false)?;
+        let besides = Besides { tracer: Some(Box::new(tracer)), ..Besides::default() };
+        let (report, traced) = self.run_with(input, besides)?;
         let (tracer, record) = traced.context("a replay with a tracer gives it back")?;
         let tracer: Box<dyn Any> = tracer;
         let tracer = tracer.downcast().map_err(|_| anyhow!("the tracer came back as another"))?;
         Ok(Traced { tracer: *tracer, record, report })
     }
 
+    /// Replays `input`, without names, and notes when misses and events happen.
+    ///
+    /// # Errors
+    /// As [`Replaying::run`], and for lengths that make no timeline.
+    pub(crate) fn run_over_time(
+        &self,
+        input: &CaptureInput,
+        options: TimelineOptions,
+    ) -> anyhow::Result<ProfileReport> {
+        let time = Some(TimelineWatch::new(options)?);
+        let nameless = Replaying { symbols: false, ..self.clone() };
+        let besides = Besides { time, ..Besides::default() };
+        let (mut report, _) = nameless.run_with(input, besides)?;
+        report.provenance.symbols = Symbols::NotNeeded;
+        Ok(report)
+    }
+
     fn run_with(
         &self,
         input: &CaptureInput,
-        tracer: Option<Box<dyn Tracer>>,
-        by_line: bool,
+        besides: Besides,
     ) -> anyhow::Result<(ProfileReport, Option<Calls>)> {
         let (driven, symbols) = match &input.folder {
             Some((folder, manifest)) if self.symbols => {
                 let mut names = CaptureNames::open(folder, manifest)?;
-                if tracer.is_some() || by_line {
+                if besides.tracer.is_some() || besides.lines {
                     // Calls can be followed only between functions that are known, and a block of
                     // several lines be split only where it is met.
                     let until = self.span.to.unwrap_or(u64::MAX);
-                    let reader = input.reader()?.0;
-                    names = names.learn(reader, until).with_context(|| input.place())?;
+                    let learned = match input.indexed() {
+                        Some(trace) => names.learn_indexed(&trace, until),
+                        None => names.learn(input.reader()?.0, until),
+                    };
+                    names = learned.with_context(|| input.place())?;
                 }
-                if by_line {
+                if besides.lines {
                     names.tell_lines();
                 }
-                let driven = self.drive(input, names, tracer)?;
+                let driven = self.drive(input, names, besides)?;
                 driven.names.check()?;
                 let complaints = driven.names.complaints();
                 (driven.without_names(), Symbols::Used { complaints })
             }
-            Some(_) => (self.drive(input, Nameless, tracer)?, Symbols::Off),
-            None => (self.drive(input, Nameless, tracer)?, Symbols::None),
+            Some(_) => (self.drive(input, Nameless, besides)?, Symbols::Off),
+            None => (self.drive(input, Nameless, besides)?, Symbols::None),
         };
         let Driven { profile, calls, read, stopped, lacks, .. } = driven;
         // Reading runs ahead of the replay: what it met beyond the range depends on luck.
@@ -126,14 +147,14 @@ impl Replaying {
         Ok((report, calls))
     }
 
-    fn drive<N: Namer>(
+    fn drive<N: Namer + Send>(
         &self,
         input: &CaptureInput,
         names: N,
-        tracer: Option<Box<dyn Tracer>>,
+        besides: Besides,
     ) -> anyhow::Result<Driven<N>> {
         let started = Instant::now();
-        let is_traced = tracer.is_some();
+        let Besides { tracer, time, lines: _ } = besides;
         let (reader, _) = input.reader()?;
         let lacks = reader.lacks();
         if lacks.fetches && (self.span != Span { from: 0, to: None } || self.warm_up > 0) {
@@ -155,52 +176,102 @@ impl Replaying {
             range: self.span.from..self.span.to.unwrap_or(u64::MAX),
             warm_up: self.warm_up,
         };
-        let result = for_each_batch(
-            reader,
-            |state| {
-                let mut replay = Replay::new(&self.machine, names, state, extent);
-                replay.set_lacks(lacks);
-                if self.classify {
-                    replay.classify();
-                }
-                if let Some(grain) = self.data {
-                    replay.watch_data(grain);
-                }
-                if let Some(tracer) = tracer {
-                    replay.trace(tracer);
-                }
-                replay
-            },
-            |replay, batch| {
-                replay.batch(batch);
-                bar.set_position(replay.position());
-                !replay.is_done()
-            },
-        );
-        bar.finish_and_clear();
-        let (replay, read) = result.with_context(|| input.place())?;
-        if replay.position() == 0 && !lacks.fetches {
-            if let Some(why) = &read.truncated {
-                bail!("{}: {why}", input.place());
+        let (driven, replayed) = match tracer {
+            Some(tracer) => {
+                let mut follower = CallFollower::new(names, lacks, extent.clone());
+                let result = for_each_batch_behind(
+                    reader,
+                    &mut follower,
+                    |state| {
+                        let replay = Replay::traced(&self.machine, state, extent, tracer);
+                        self.set_up(replay, lacks)
+                    },
+                    |replay, batch, course| {
+                        replay.batch_along(batch, course);
+                        bar.set_position(replay.position());
+                        !replay.is_done()
+                    },
+                );
+                bar.finish_and_clear();
+                let (replay, read) = result.with_context(|| input.place())?;
+                holds_something(&replay, &read, input, lacks)?;
+                let (replayed, stopped) = (replay.position(), replay.is_done());
+                let traced = replay.finish_traced(follower).with_context(|| input.place())?;
+                let (profile, names, tracer, record) = traced;
+                let calls = Some((tracer, record));
+                (Driven { profile, calls, read, stopped, lacks, names }, replayed)
             }
-            bail!("{}: the trace holds no instructions; record it again", input.place());
-        }
-        let (replayed, stopped) = (replay.position(), replay.is_done());
-        let (profile, names, calls) = if is_traced {
-            let (profile, names, tracer, record) =
-                replay.finish_traced().with_context(|| input.place())?;
-            (profile, names, Some((tracer, record)))
-        } else {
-            let (profile, names) = replay.finish().with_context(|| input.place())?;
-            (profile, names, None)
+            None => {
+                let result = for_each_batch(
+                    reader,
+                    |state| {
+                        let replay = Replay::new(&self.machine, names, state, extent);
+                        let mut replay = self.set_up(replay, lacks);
+                        if let Some(time) = time {
+                            replay.watch_time(time);
+                        }
+                        replay
+                    },
+                    |replay, batch| {
+                        replay.batch(batch);
+                        bar.set_position(replay.position());
+                        !replay.is_done()
+                    },
+                );
+                bar.finish_and_clear();
+                let (replay, read) = result.with_context(|| input.place())?;
+                holds_something(&replay, &read, input, lacks)?;
+                let (replayed, stopped) = (replay.position(), replay.is_done());
+                let (profile, names) = replay.finish().with_context(|| input.place())?;
+                (Driven { profile, calls: None, read, stopped, lacks, names }, replayed)
+            }
         };
         let seconds = started.elapsed().as_secs_f64();
         self.talk.detail(&format!(
             "{replayed} instructions in {seconds:.2} s, {:.0} million each second",
             replayed as f64 / seconds / 1e6
         ));
-        Ok(Driven { profile, calls, read, stopped, lacks, names })
+        Ok(driven)
     }
+
+    /// Makes a replay ready for its first batch.
+    fn set_up<N: Namer>(&self, mut replay: Replay<N>, lacks: Lacks) -> Replay<N> {
+        replay.set_lacks(lacks);
+        if self.classify {
+            replay.classify();
+        }
+        if let Some(grain) = self.data {
+            replay.watch_data(grain);
+        }
+        replay
+    }
+}
+
+/// Whether anything was replayed at all.
+fn holds_something<N: Namer>(
+    replay: &Replay<N>,
+    read: &ReadReport,
+    input: &CaptureInput,
+    lacks: Lacks,
+) -> anyhow::Result<()> {
+    if replay.position() > 0 || lacks.fetches {
+        return Ok(());
+    }
+    if let Some(why) = &read.truncated {
+        bail!("{}: {why}", input.place());
+    }
+    bail!("{}: the trace holds no instructions; record it again", input.place());
+}
+
+/// What is done in a replay besides counting.
+#[derive(Default)]
+struct Besides {
+    /// Is told of visits.
+    tracer: Option<Box<dyn Tracer>>,
+    /// Lines of source code are told apart.
+    lines: bool,
+    /// Notes when misses and events happen.
+    time: Option<TimelineWatch>,
 }
 
 /// What a replay that followed calls has found besides.

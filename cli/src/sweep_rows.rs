@@ -56,12 +56,7 @@ impl RowWriter {
                     }
                     self.text += &self.report.table_row(row);
                 }
-                Format::Csv => {
-                    if is_first {
-                        self.text += &self.report.csv_header()?;
-                    }
-                    self.text += &self.report.csv_row(row)?;
-                }
+                Format::Csv => self.text += &self.report.csv_row(row, is_first)?,
                 Format::Json => {}
             }
             self.written += 1;

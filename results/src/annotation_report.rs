@@ -2,12 +2,13 @@
 //!
 //! There can be millions of rows: they are read from where they were kept and written one by one.
 
-use crate::document_head::{DocumentHead, csv_error, write_rows};
+use crate::document_head::{DocumentHead, write_rows};
 use crate::entry_names::{EntryName, arrival_name};
 use crate::error::Error;
 use crate::numbers::{counted, grouped, shortened};
 use crate::profile_json::structures::Structures;
 use crate::profile_report::ProfileReport;
+use crate::result_table::{Cell, Column, Kind, Table};
 use crate::text_table::wrapped;
 use serde::Serialize;
 use std::io::Write;
@@ -51,8 +52,16 @@ const MODULE_WIDTH: usize = 14;
 const NAMES: [&str; 8] =
     ["EIP", "Function", "Module", "Layer", "Instructions", "At", "CPU", "Arrival"];
 
-/// Columns after them.
-const ORIGIN: [&str; 4] = ["Device refs", "Machine", "Semantics", "Trace hash"];
+/// Columns of CSV after the counters, and what they carry. The machine's parameters would make up
+/// most of a file of millions of rows.
+const ORIGIN: [(&str, &str); 6] = [
+    ("Machine", "machine"),
+    ("Semantics", "semantics"),
+    ("Trace hash", "trace_hash"),
+    ("Command", "command"),
+    ("Version", "version"),
+    ("Units", "units"),
+];
 
 #[derive(Serialize)]
 struct Head<'a> {
@@ -191,37 +200,41 @@ impl AnnotationReport {
         selection: &AnnotationSelection,
         out: &mut dyn Write,
     ) -> Result<(), Error> {
-        let mut writer = csv::Writer::from_writer(out);
+        self.to_table(selection).write_csv(out)
+    }
+
+    /// The same as a table, which can be written in other formats too; its rows fail as those of
+    /// [`Self::write_text`].
+    pub fn to_table<'a>(&'a self, selection: &'a AnnotationSelection) -> Table<'a> {
         let stats = selection.stats;
-        let counters = Figure4::NAMES.iter().filter(|_| stats);
-        let origin = ORIGIN.iter().skip(usize::from(!stats));
-        let header = NAMES.iter().chain(counters).chain(origin);
-        writer.write_record(header).map_err(csv_error)?;
-        let machine = &self.report.profile.machine;
-        let semantics = machine.semantics().to_string();
-        let hash = self.report.provenance.trace_hash.as_deref().unwrap_or("");
+        let mut columns = Column::texts([NAMES[0], NAMES[1], NAMES[2], NAMES[3]]);
+        columns.extend(Column::counts([NAMES[4], NAMES[5], NAMES[6]]));
+        columns.push(Column::new(NAMES[7], Kind::Text));
+        if stats {
+            columns.extend(Column::counts(Figure4::NAMES));
+            columns.push(Column::new("Device refs", Kind::Whole));
+        }
         let rows = self.rows(selection, stats).take(selection.top.unwrap_or(usize::MAX));
-        for row in rows {
+        let rows = rows.map(move |row| {
             let (entry, name) = row?;
-            let mut fields = vec![
-                format!("{:#x}", entry.address),
-                name.function.to_owned(),
-                name.module.unwrap_or("").to_owned(),
-                name.layer.to_string(),
-                entry.counters.instructions.to_string(),
-                entry.at.to_string(),
-                entry.cpu.to_string(),
-                arrival_name(entry.arrival).to_owned(),
+            let mut cells = vec![
+                Cell::Text(format!("{:#x}", entry.address)),
+                name.function.into(),
+                Cell::text(name.module),
+                Cell::Text(name.layer.to_string()),
+                Cell::Whole(entry.counters.instructions),
+                Cell::Whole(entry.at),
+                Cell::Whole(entry.cpu.into()),
+                arrival_name(entry.arrival).into(),
             ];
             if stats {
                 let numbers = Figure4::of(&entry.counters).to_array();
-                fields.extend(numbers.iter().map(u64::to_string));
-                fields.push(entry.counters.device.to_string());
+                cells.extend(numbers.map(Cell::Whole));
+                cells.push(Cell::Whole(entry.counters.device));
             }
-            fields.extend([machine.name(), &semantics, hash].map(str::to_owned));
-            writer.write_record(fields).map_err(csv_error)?;
-        }
-        writer.flush().map_err(Error::Output)
+            Ok(cells)
+        });
+        Table::new("annotate", self.report.origin(), columns, rows).carrying(&ORIGIN)
     }
 
     /// As one JSON object, which needs all counters of each row.

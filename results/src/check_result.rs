@@ -3,7 +3,9 @@
 use crate::error::Error;
 use crate::numbers::{counted, grouped};
 use crate::profile_json::to_pretty;
+use crate::result_table::{Table, number_columns};
 use crate::text_table::wrapped;
+use crate::units::unit_of;
 use serde::Serialize;
 use strata_workloads::trace::{CheckReport, SalvageReport};
 
@@ -20,6 +22,8 @@ pub struct CheckResult {
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
+    command: &'static str,
+    version: &'static str,
     source: &'a str,
     sound: bool,
     instructions: u64,
@@ -53,6 +57,8 @@ impl CheckResult {
         let report = &self.report;
         to_pretty(&Document {
             schema: 1,
+            command: "check",
+            version: env!("CARGO_PKG_VERSION"),
             source: &self.source,
             sound: report.is_sound(),
             instructions: report.ending.totals.instructions,
@@ -75,6 +81,26 @@ impl CheckResult {
                 })
                 .collect(),
         })
+    }
+
+    /// A row for each number of the whole, and for each broken law how often it is.
+    pub fn to_table(&self) -> Table<'static> {
+        let report = &self.report;
+        let mut rows = Vec::new();
+        for (name, count) in [
+            ("instructions", report.ending.totals.instructions),
+            ("chunks", report.chunks),
+            ("bytes", report.bytes),
+            ("undecoded_instructions", report.undecoded_instructions),
+        ] {
+            rows.push(Ok(vec!["total".into(), name.into(), count.into(), unit_of(name).into()]));
+        }
+        for (law, &times) in &report.broken {
+            let law = law.text();
+            rows.push(Ok(vec!["broken".into(), law.into(), times.into(), "count".into()]));
+        }
+        let origin = vec![("trace_hash", report.ending.hash_text())];
+        Table::new("check", origin, number_columns(), rows.into_iter())
     }
 
     /// A verdict, and each breach found.

@@ -30,7 +30,8 @@ pub(crate) struct DocumentHead<'a> {
     lacks: Vec<&'static str>,
     /// Of everything that was replayed.
     instructions: u64,
-    returns: Returns,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    returns: Option<Returns>,
 }
 
 #[derive(Serialize)]
@@ -50,11 +51,24 @@ struct Returns {
 }
 
 impl<'a> DocumentHead<'a> {
+    /// Of a command that follows calls.
     pub(crate) fn new(
         command: &'static str,
         report: &'a ProfileReport,
         returns: &ReturnReport,
     ) -> Self {
+        let returns = Returns {
+            matched: returns.matched,
+            unwound: returns.unwound,
+            as_jumps: returns.as_jumps,
+            before_stream: returns.before_stream,
+            thunks: returns.thunks,
+        };
+        DocumentHead { returns: Some(returns), ..DocumentHead::plain(command, report) }
+    }
+
+    /// Of one that follows none.
+    pub(crate) fn plain(command: &'static str, report: &'a ProfileReport) -> Self {
         let provenance = &report.provenance;
         let machine = &report.profile.machine;
         DocumentHead {
@@ -73,13 +87,7 @@ impl<'a> DocumentHead<'a> {
             remarks: report.remarks(),
             lacks: provenance.lacks.texts().collect(),
             instructions: report.profile.total.instructions,
-            returns: Returns {
-                matched: returns.matched,
-                unwound: returns.unwound,
-                as_jumps: returns.as_jumps,
-                before_stream: returns.before_stream,
-                thunks: returns.thunks,
-            },
+            returns: None,
         }
     }
 }

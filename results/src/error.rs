@@ -134,6 +134,58 @@ pub enum Error {
         /// What does not hold.
         broken: strata_sim::BrokenIdentity,
     },
+    /// Parquet was asked for of a program built without.
+    #[error(
+        "this strata was built without Parquet; build it with `cargo build --release --features \
+         parquet`, or take --format csv"
+    )]
+    NoParquet,
+    /// A result could not be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is no result of a command, or not a whole one.
+    #[error(
+        "{}: is no result that can be compared: {why}; give a file that a command wrote with \
+         --format json or csv", path.display()
+    )]
+    NoResult {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A result of another layout.
+    #[error(
+        "{}: is of schema {found}, and this version of strata reads schema {known}; write it anew, \
+         or take the version that wrote it", path.display()
+    )]
+    OtherSchema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: String,
+        /// The one that can be read.
+        known: u64,
+    },
+    /// Two results that have no rows in common by what they are.
+    #[error("{} is {what_a} and {} is {what_b}; {remedy}", a.display(), b.display())]
+    NotAlike {
+        /// The one.
+        a: PathBuf,
+        /// What it is.
+        what_a: String,
+        /// The other.
+        b: PathBuf,
+        /// What that is.
+        what_b: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// Output could not be written.
     #[error("the output cannot be written: {0}")]
     Output(#[source] io::Error),

@@ -1,10 +1,11 @@
 //! Functions in order between two of them (VEE'07, Figures 7 to 10).
 
-use crate::document_head::{DocumentHead, csv_error, write_rows};
+use crate::document_head::{DocumentHead, write_rows};
 use crate::entry_names::{EntryName, arrival_name};
 use crate::error::Error;
 use crate::numbers::{counted, grouped, shortened};
 use crate::profile_report::ProfileReport;
+use crate::result_table::{Cell, Column, Kind, Table};
 use crate::text_table::wrapped;
 use serde::Serialize;
 use strata_sim::{Flow, FlowQuery, FlowRow, Names, ReturnReport, Stage};
@@ -150,43 +151,39 @@ impl FlowReport {
     /// # Errors
     /// [`Error::Format`] if it cannot be written.
     pub fn to_csv(&self, top: Option<usize>) -> Result<String, Error> {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let header = [
-            "address",
-            "function",
-            "module",
-            "layer",
-            "instructions",
-            "depth",
-            "cpu",
-            "arrival",
-            "elided_after",
-            "machine",
-            "trace_hash",
-        ];
-        writer.write_record(header).map_err(csv_error)?;
-        let machine = self.report.profile.machine.name();
-        let hash = self.report.provenance.trace_hash.as_deref().unwrap_or("");
-        for row in self.flow.rows.iter().take(top.unwrap_or(usize::MAX)) {
+        self.to_table(top).to_csv()
+    }
+
+    /// The same as a table, which can be written in other formats too.
+    pub fn to_table(&self, top: Option<usize>) -> Table<'_> {
+        let mut columns = Column::texts(["address", "function", "module", "layer"]);
+        columns.push(Column::new("instructions", Kind::Whole));
+        columns.push(Column::new("depth", Kind::Signed));
+        columns.push(Column::new("cpu", Kind::Whole));
+        columns.push(Column::new("arrival", Kind::Text));
+        columns.push(Column::new("elided_after", Kind::Whole));
+        let rows = self.flow.rows.iter().take(top.unwrap_or(usize::MAX)).map(|row| {
             let name = self.name(row);
-            let fields = [
-                format!("{:#x}", row.address),
-                name.function.to_owned(),
-                name.module.unwrap_or("").to_owned(),
-                name.layer.to_string(),
-                row.instructions.to_string(),
-                row.depth.to_string(),
-                row.cpu.to_string(),
-                arrival_name(row.arrival).to_owned(),
-                row.elided.to_string(),
-                machine.to_owned(),
-                hash.to_owned(),
-            ];
-            writer.write_record(fields).map_err(csv_error)?;
-        }
-        let failed = |message: String| Error::Format { format: "CSV", message };
-        let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
-        String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
+            Ok(vec![
+                Cell::Text(format!("{:#x}", row.address)),
+                name.function.into(),
+                Cell::text(name.module),
+                Cell::Text(name.layer.to_string()),
+                Cell::Whole(row.instructions),
+                Cell::Signed(row.depth),
+                Cell::Whole(row.cpu.into()),
+                arrival_name(row.arrival).into(),
+                Cell::Whole(row.elided),
+            ])
+        });
+        Table::new("flow", self.report.origin(), columns, rows).carrying(&[
+            ("machine", "machine"),
+            ("trace_hash", "trace_hash"),
+            ("semantics", "semantics"),
+            ("command", "command"),
+            ("version", "version"),
+            ("units", "units"),
+        ])
     }
 
     /// As one JSON object.

@@ -5,6 +5,7 @@ use crate::numbers::{NOT_AVAILABLE, counted, grouped, percent, share_percent, sh
 use crate::profile_json::structures::Structures;
 use crate::profile_json::to_pretty;
 use crate::profile_report::ProfileReport;
+use crate::result_table::{Cell, Column, Kind, Table};
 use crate::structure::Structure;
 use crate::text_table::{TextTable, wrapped};
 use serde::Serialize;
@@ -284,46 +285,51 @@ impl LifeResult<'_> {
     /// # Errors
     /// [`Error::Format`] if it cannot be written.
     pub fn to_csv(&self) -> Result<String, Error> {
-        let failed = |message: String| Error::Format { format: "CSV", message };
+        self.to_table().to_csv()
+    }
+
+    /// The same as a table, which can be written in other formats too.
+    pub fn to_table(&self) -> Table<'static> {
         let structures = self.structures();
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let fixed = ["life", "whole", "phase", "layer", "instructions", "l1d_reads", "l1d_writes"];
+        let mut columns = vec![Column::new("life", Kind::Whole)];
+        columns.extend(Column::texts(["whole", "phase", "layer"]));
+        columns.extend(Column::counts(["instructions", "l1d_reads", "l1d_writes"]));
         let misses = structures.iter().map(|structure| format!("{}_misses", structure.key()));
-        let header = fixed.map(str::to_owned).into_iter().chain(misses);
-        let header = header.chain(["machine", "trace_hash"].map(str::to_owned));
-        writer.write_record(header).map_err(|error| failed(error.to_string()))?;
-        let mut write = |names: [String; 4], counters: &Counters| {
+        columns.extend(Column::counts(misses));
+        let mut rows = Vec::new();
+        let mut add = |names: [Cell; 4], counters: &Counters| {
             let [l1, ..] = &counters.levels;
             let numbers = [counters.instructions, l1.reads.accesses, l1.writes.accesses];
             let misses = structures.iter().map(|structure| structure.tally(counters).misses);
-            let origin = [
-                self.profile.profile.machine.name().to_owned(),
-                self.profile.provenance.trace_hash.clone().unwrap_or_default(),
-            ];
-            let numbers = numbers.into_iter().chain(misses).map(|number| number.to_string());
-            writer.write_record(names.into_iter().chain(numbers).chain(origin))
+            let numbers = numbers.into_iter().chain(misses).map(Cell::Whole);
+            rows.push(Ok(names.into_iter().chain(numbers).collect()));
         };
-        let mut rows = Vec::new();
         for (i, life) in self.lives.lives.iter().enumerate() {
             let whole = (life.is_closed && !life.is_headless).to_string();
             for (&(phase, layer), counters) in &life.cells {
-                let phase = self.lives.rules.phases[usize::from(phase)].name.clone();
-                let names = [(i + 1).to_string(), whole.clone(), phase, layer.to_string()];
-                rows.push((names, counters));
+                let phase = self.lives.rules.phases[usize::from(phase)].name.as_str();
+                let number = Cell::Whole(i as u64 + 1);
+                add(
+                    [number, whole.as_str().into(), phase.into(), layer.to_string().into()],
+                    counters,
+                );
             }
         }
         let outside = &self.lives.outside;
         for (name, layers) in [("(between)", &outside.between), ("(no life)", &outside.idle)] {
             for (layer, counters) in layers {
-                let names = [String::new(), String::new(), name.to_owned(), layer.to_string()];
-                rows.push((names, counters));
+                let layer = layer.to_string().into();
+                add([Cell::Missing, Cell::Missing, name.into(), layer], counters);
             }
         }
-        for (names, counters) in rows {
-            write(names, counters).map_err(|error| failed(error.to_string()))?;
-        }
-        let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
-        String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
+        Table::new("life", self.profile.origin(), columns, rows.into_iter()).carrying(&[
+            ("machine", "machine"),
+            ("trace_hash", "trace_hash"),
+            ("semantics", "semantics"),
+            ("command", "command"),
+            ("version", "version"),
+            ("units", "units"),
+        ])
     }
 
     /// Tables for people.

@@ -1,8 +1,7 @@
-//! A profile as CSV.
+//! A profile as a table for CSV and Parquet.
 //!
-//! One header, then a row for each group, and a last one for what `--top` left out, so that the
-//! rows sum to the layers shown. Every row carries the machine and the trace that it comes from.
-//! What is not known is an empty field.
+//! A row for each group, and a last one for what `--top` left out, so that the rows sum to the
+//! layers shown.
 
 use crate::data_table::{DataSelection, data_structures, misses_of};
 use crate::error::Error;
@@ -12,12 +11,12 @@ use crate::miss_classes::{
 };
 use crate::numbers::share_percent;
 use crate::profile_report::ProfileReport;
-use crate::provenance::Provenance;
+use crate::result_table::{Cell, Column, Kind, Table};
 use crate::selection::{By, Selection};
 use crate::structure::Structure;
 use std::collections::BTreeSet;
 use strata_cachemodel::Machine;
-use strata_sim::{Counters, DataMisses, Profile};
+use strata_sim::{Counters, DataMisses};
 use strata_symbols::Layer;
 
 impl ProfileReport {
@@ -26,43 +25,47 @@ impl ProfileReport {
     /// # Errors
     /// [`Error::Format`] if they cannot be written.
     pub fn to_csv(&self, selection: Selection) -> Result<String, Error> {
+        self.to_table(selection).to_csv()
+    }
+
+    /// The same as a table, which can be written in other formats too.
+    pub fn to_table(&self, selection: Selection) -> Table<'static> {
         let table = self.table(selection);
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let origin = self.origin();
         let classes = self.class_columns(table.selection.by);
-        let class_header = classes.iter().map(|column| column.name.clone());
-        let header = header().into_iter().chain(class_header).chain(ORIGIN.map(str::to_owned));
-        writer.write_record(header).map_err(failed)?;
+        let mut columns = columns();
+        columns.extend(Column::counts(classes.iter().map(|column| column.name.clone())));
         let total = table.total.instructions;
         let machine = &self.profile.machine;
+        let mut rows = Vec::new();
         for group in &table.rows {
-            let module = group.module.clone().unwrap_or_default();
             let function = match (&group.function, table.selection.by) {
-                (Some(function), _) => function.clone(),
-                (None, By::Function | By::Line) => "unknown".to_owned(),
-                (None, _) => String::new(),
+                (Some(function), _) => Cell::Text(function.clone()),
+                (None, By::Function | By::Line) => "unknown".into(),
+                (None, _) => Cell::Missing,
             };
-            let address = group.address.map(|address| format!("{address:#x}")).unwrap_or_default();
-            let names = [group.layer.to_string(), module, function, address];
-            let fields =
-                names.into_iter().chain(numbers(&group.counters, total, machine, table.known));
-            let classes = classes.iter().map(|column| column.of(|layer| layer == group.layer));
-            writer.write_record(fields.chain(classes).chain(origin.clone())).map_err(failed)?;
+            let mut row = vec![
+                Cell::Text(group.layer.to_string()),
+                Cell::text(group.module.as_deref()),
+                function,
+                hex(group.address),
+            ];
+            row.extend(numbers(&group.counters, total, machine, table.known));
+            row.extend(classes.iter().map(|column| column.of(|layer| layer == group.layer)));
+            rows.push(Ok(row));
         }
         if let Some(others) = &table.others {
-            let names = [format!("(others: {})", others.rows), "".into(), "".into(), "".into()];
-            let fields =
-                names.into_iter().chain(numbers(&others.counters, total, machine, table.known));
+            let name = Cell::Text(format!("(others: {})", others.rows));
+            let mut row = vec![name, Cell::Missing, Cell::Missing, Cell::Missing];
+            row.extend(numbers(&others.counters, total, machine, table.known));
             let shown = |layer| table.rows.iter().any(|group| group.layer == layer);
             let wanted = |layer| {
                 table.selection.layers.is_empty() || table.selection.layers.contains(&layer)
             };
             let left_out = |layer| wanted(layer) && !shown(layer);
-            let classes = classes.iter().map(|column| column.of(left_out));
-            writer.write_record(fields.chain(classes).chain(origin)).map_err(failed)?;
+            row.extend(classes.iter().map(|column| column.of(left_out)));
+            rows.push(Ok(row));
         }
-        let bytes = writer.into_inner().map_err(failed)?;
-        String::from_utf8(bytes).map_err(failed)
+        Table::new("replay", self.origin(), columns, rows.into_iter())
     }
 
     /// The pages or objects that `selection` asks for, a row each.
@@ -70,38 +73,42 @@ impl ProfileReport {
     /// # Errors
     /// [`Error::Format`] if they cannot be written.
     pub fn to_data_csv(&self, selection: &DataSelection) -> Result<String, Error> {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let machine = &self.profile.machine;
-        let structures = data_structures(machine);
-        let names = ["layer", "owner", "space", "module", "object", "address"].map(str::to_owned);
+        self.to_data_table(selection).to_csv()
+    }
+
+    /// The same as a table, which can be written in other formats too.
+    pub fn to_data_table(&self, selection: &DataSelection) -> Table<'static> {
+        let structures = data_structures(&self.profile.machine);
+        let names = ["layer", "owner", "space", "module", "object", "address"];
+        let mut columns = Column::texts(names);
         let misses = structures.iter().map(|structure| format!("{}_misses", structure.key()));
-        let header = names.into_iter().chain(misses).chain(ORIGIN.map(str::to_owned));
-        writer.write_record(header).map_err(failed)?;
+        columns.extend(Column::counts(misses));
         let numbers = |misses: &DataMisses| {
-            let of = |&structure: &Structure| misses_of(structure, misses).to_string();
+            let of = |&structure: &Structure| Cell::Whole(misses_of(structure, misses));
             structures.iter().map(of).collect::<Vec<_>>()
         };
-        let hex =
-            |number: Option<u64>| number.map(|number| format!("{number:#x}")).unwrap_or_default();
         let table = self.data_table(selection);
+        let mut rows = Vec::new();
         for row in table.iter().flat_map(|table| &table.rows) {
-            let (module, object) = match &row.object {
-                Some(object) => (object.module.clone(), object.function.clone()),
-                None => (String::new(), String::new()),
-            };
-            let (layer, owner) = (row.layer.to_string(), row.owner.to_string());
-            let names = [layer, owner, hex(row.root), module, object, hex(row.address)];
-            let fields = names.into_iter().chain(numbers(&row.misses)).chain(self.origin());
-            writer.write_record(fields).map_err(failed)?;
+            let object = row.object.as_ref();
+            let mut cells = vec![
+                Cell::Text(row.layer.to_string()),
+                Cell::Text(row.owner.to_string()),
+                hex(row.root),
+                Cell::text(object.map(|object| object.module.as_str())),
+                Cell::text(object.map(|object| object.function.as_str())),
+                hex(row.address),
+            ];
+            cells.extend(numbers(&row.misses));
+            rows.push(Ok(cells));
         }
-        if let Some((rows, misses)) = table.and_then(|table| table.others) {
-            let mut names = [const { String::new() }; 6];
-            names[0] = format!("(others: {rows})");
-            let fields = names.into_iter().chain(numbers(&misses)).chain(self.origin());
-            writer.write_record(fields).map_err(failed)?;
+        if let Some((others, misses)) = table.and_then(|table| table.others) {
+            let mut cells = vec![Cell::Missing; names.len()];
+            cells[0] = Cell::Text(format!("(others: {others})"));
+            cells.extend(numbers(&misses));
+            rows.push(Ok(cells));
         }
-        let bytes = writer.into_inner().map_err(failed)?;
-        String::from_utf8(bytes).map_err(failed)
+        Table::new("replay", self.origin(), columns, rows.into_iter())
     }
 
     /// Classes of misses and who evicted whom, which are known by layer only; none in other tables.
@@ -141,34 +148,31 @@ impl ProfileReport {
         columns
     }
 
-    /// Where the report comes from, a value for each column of [`ORIGIN`].
-    pub(crate) fn origin(&self) -> [String; ORIGIN.len()] {
-        origin(&self.profile, &self.provenance)
+    /// Where the report comes from, by column.
+    pub(crate) fn origin(&self) -> Vec<(&'static str, String)> {
+        let machine = &self.profile.machine;
+        let dma = self.profile.remarks.dma_transfers > 0;
+        let provenance = &self.provenance;
+        vec![
+            ("machine", machine.name().to_owned()),
+            ("machine_parameters", parameters(machine)),
+            ("semantics", machine.semantics().to_string()),
+            ("event_delivery", machine.event_delivery().to_string()),
+            ("device_dma", if dma { "recorded" } else { "not modelled" }.to_owned()),
+            ("trace_hash", provenance.trace_hash.clone().unwrap_or_default()),
+            ("first_instruction", provenance.from.to_string()),
+            ("end_instruction", provenance.to.map(|to| to.to_string()).unwrap_or_default()),
+            ("warm_up_instructions", provenance.warm_up.to_string()),
+            ("trace_truncated", provenance.truncated.is_some().to_string()),
+            ("guest_patches", provenance.patches().join("; ")),
+            ("trace_lacks", provenance.lacks.texts().collect::<Vec<_>>().join("; ")),
+        ]
     }
 }
 
-/// Where a profile comes from, a value for each column of [`ORIGIN`].
-pub(crate) fn origin(profile: &Profile, provenance: &Provenance) -> [String; ORIGIN.len()] {
-    let machine = &profile.machine;
-    [
-        machine.name().to_owned(),
-        parameters(machine),
-        machine.semantics().to_string(),
-        machine.event_delivery().to_string(),
-        if profile.remarks.dma_transfers > 0 { "recorded" } else { "not modelled" }.into(),
-        provenance.trace_hash.clone().unwrap_or_default(),
-        provenance.from.to_string(),
-        provenance.to.map(|to| to.to_string()).unwrap_or_default(),
-        provenance.warm_up.to_string(),
-        provenance.truncated.is_some().to_string(),
-        provenance.patches().join("; "),
-        provenance.lacks.texts().collect::<Vec<_>>().join("; "),
-    ]
-}
-
-/// Names of the columns that say where a row comes from.
-pub(crate) fn origin_header() -> impl Iterator<Item = String> {
-    ORIGIN.into_iter().map(str::to_owned)
+/// An address as text; 64 bits of it are no count.
+fn hex(address: Option<u64>) -> Cell {
+    address.map_or(Cell::Missing, |address| Cell::Text(format!("{address:#x}")))
 }
 
 /// Misses of one class at one structure, or on lines that one layer evicted.
@@ -178,46 +182,25 @@ struct ClassColumn {
 }
 
 impl ClassColumn {
-    fn of(&self, takes: impl Fn(Layer) -> bool) -> String {
+    fn of(&self, takes: impl Fn(Layer) -> bool) -> Cell {
         let taken = self.rows.iter().filter(|(layer, _)| takes(*layer));
-        taken.map(|(_, misses)| misses).sum::<u64>().to_string()
+        Cell::Whole(taken.map(|(_, misses)| misses).sum())
     }
 }
 
-/// Columns that say where a row comes from, the same in each row.
-pub(crate) const ORIGIN: [&str; 12] = [
-    "machine",
-    "machine_parameters",
-    "semantics",
-    "event_delivery",
-    "device_dma",
-    "trace_hash",
-    "first_instruction",
-    "end_instruction",
-    "warm_up_instructions",
-    "trace_truncated",
-    "guest_patches",
-    "trace_lacks",
-];
-
-pub(crate) fn header() -> Vec<String> {
-    let fixed = [
-        "layer",
-        "module",
-        "function",
-        "address",
-        "instructions",
-        "instructions_share_percent",
-        "rep_iterations",
-    ];
-    let mut names: Vec<String> = fixed.map(str::to_owned).into();
+fn columns() -> Vec<Column> {
+    let mut columns = Column::texts(["layer", "module", "function", "address"]);
+    columns.push(Column::new("instructions", Kind::Whole));
+    columns.push(Column::new("instructions_share_percent", Kind::Real));
+    columns.push(Column::new("rep_iterations", Kind::Whole));
     for structure in Structure::ALL {
         let key = structure.key();
-        for name in ["accesses", "hits", "misses", "misses_per_1000_instructions"] {
-            names.push(format!("{key}_{name}"));
-        }
+        columns.extend(Column::counts(
+            ["accesses", "hits", "misses"].map(|name| format!("{key}_{name}")),
+        ));
+        columns.push(Column::new(format!("{key}_misses_per_1000_instructions"), Kind::Real));
     }
-    let details = [
+    columns.extend(Column::counts([
         "l1d_reads",
         "l1d_writes",
         "l1d_read_misses",
@@ -231,47 +214,37 @@ pub(crate) fn header() -> Vec<String> {
         "page_walks",
         "walk_accesses",
         "walk_memory_accesses",
-        "estimated_cycles",
-        "device_accesses",
-        "stale_hits",
-        "vm_exits",
-    ];
-    names.extend(details.map(str::to_owned));
-    names
+    ]));
+    columns.push(Column::new("estimated_cycles", Kind::Real));
+    columns.extend(Column::counts(["device_accesses", "stale_hits", "vm_exits"]));
+    columns
 }
 
-pub(crate) fn numbers(
-    counters: &Counters,
-    total: u64,
-    machine: &Machine,
-    known: Known,
-) -> Vec<String> {
+fn numbers(counters: &Counters, total: u64, machine: &Machine, known: Known) -> Vec<Cell> {
     let mut present = Structure::of(machine);
     present.retain(|&structure| known.structure(structure));
-    let or_empty =
-        |known: bool, number: u64| if known { number.to_string() } else { String::new() };
-    let float = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
-    let mut fields = vec![
-        or_empty(known.instructions(), counters.instructions),
-        float(share_percent(counters.instructions, total)),
-        counters.rep_iterations.to_string(),
+    let or_missing = |known: bool, number: u64| Cell::whole(known.then_some(number));
+    let mut cells = vec![
+        or_missing(known.instructions(), counters.instructions),
+        Cell::real(share_percent(counters.instructions, total)),
+        Cell::Whole(counters.rep_iterations),
     ];
     for structure in Structure::ALL {
         if !present.contains(&structure) {
-            fields.extend(std::iter::repeat_n(String::new(), 4));
+            cells.extend(std::iter::repeat_n(Cell::Missing, 4));
             continue;
         }
         let tally = structure.tally(counters);
-        fields.extend([tally.accesses, tally.hits(), tally.misses].map(|n| n.to_string()));
-        fields.push(float(counters.per_thousand(tally.misses)));
+        cells.extend([tally.accesses, tally.hits(), tally.misses].map(Cell::Whole));
+        cells.push(Cell::real(counters.per_thousand(tally.misses)));
     }
     let [l1, l2, l3] = &counters.levels;
-    let of = |structure, number| or_empty(present.contains(&structure), number);
+    let of = |structure, number| or_missing(present.contains(&structure), number);
     let cause = |is_known: bool, structure, number| {
-        or_empty(is_known && present.contains(&structure), number)
+        or_missing(is_known && present.contains(&structure), number)
     };
     let (instructions, data) = (known.instructions(), known.data());
-    fields.extend([
+    cells.extend([
         of(Structure::L1d, l1.reads.accesses),
         of(Structure::L1d, l1.writes.accesses),
         of(Structure::L1d, l1.reads.misses),
@@ -282,16 +255,34 @@ pub(crate) fn numbers(
         cause(instructions, Structure::L3, l3.instructions.misses),
         cause(data, Structure::L3, l3.reads.misses),
         cause(data, Structure::L3, l3.writes.misses),
-        counters.walks.to_string(),
-        or_empty(known.walk_references(), counters.walk_accesses()),
-        or_empty(known.walk_references(), counters.walk_memory_accesses(machine.levels().len())),
-        float(known.cycles(counters, machine)),
-        or_empty(known.translations(), counters.device),
-        or_empty(known.translations(), counters.stale),
-        or_empty(known.events(), counters.exits),
+        Cell::Whole(counters.walks),
+        or_missing(known.walk_references(), counters.walk_accesses()),
+        or_missing(known.walk_references(), counters.walk_memory_accesses(machine.levels().len())),
+        Cell::real(known.cycles(counters, machine)),
+        or_missing(known.translations(), counters.device),
+        or_missing(known.translations(), counters.stale),
+        or_missing(known.events(), counters.exits),
     ]);
-    fields
+    cells
 }
+
+/// Columns of the counts of a whole machine.
+pub(crate) fn count_columns() -> Vec<Column> {
+    columns().into_iter().skip(NAMES).filter(|column| column.name != SHARE).collect()
+}
+
+/// The counts of a whole machine, by [`count_columns`].
+pub(crate) fn counts(counters: &Counters, machine: &Machine, known: Known) -> Vec<Cell> {
+    let cells = numbers(counters, counters.instructions, machine, known);
+    let columns = columns().into_iter().skip(NAMES);
+    let pairs = cells.into_iter().zip(columns);
+    pairs.filter(|(_, column)| column.name != SHARE).map(|(cell, _)| cell).collect()
+}
+
+/// Columns that name a row.
+const NAMES: usize = 4;
+/// The column that tells a row's share of all rows.
+const SHARE: &str = "instructions_share_percent";
 
 /// All parameters of a machine as they would be set: `l1i.size=32KiB l1i.ways=8 …`.
 fn parameters(machine: &Machine) -> String {
@@ -318,10 +309,6 @@ fn assignments(key: &str, value: &serde_json::Value, out: &mut Vec<String>) {
     }
 }
 
-pub(crate) fn failed(error: impl ToString) -> Error {
-    Error::Format { format: "CSV", message: error.to_string() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -330,7 +317,7 @@ mod tests {
     fn every_number_has_its_column() {
         let counters = Counters { instructions: 3, ..Counters::default() };
         assert_eq!(
-            header().len(),
+            columns().len(),
             4 + numbers(&counters, 9, &Machine::load("vee07").unwrap(), Known::default()).len()
         );
     }

@@ -231,7 +231,9 @@ impl ProfileReport {
             },
             symbols: match &provenance.symbols {
                 Symbols::Used { complaints } => SymbolsUsed { used: true, complaints },
-                Symbols::None | Symbols::Off => SymbolsUsed { used: false, complaints: &[] },
+                Symbols::None | Symbols::Off | Symbols::NotNeeded => {
+                    SymbolsUsed { used: false, complaints: &[] }
+                }
             },
             remarks: self.remarks(),
             lacks: provenance.lacks.texts().collect(),

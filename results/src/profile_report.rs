@@ -104,6 +104,7 @@ impl ProfileReport {
         match &self.provenance.symbols {
             Symbols::None => out.push("no names: a bare trace has no symbols".to_owned()),
             Symbols::Off => out.push("no names: symbols are switched off".to_owned()),
+            Symbols::NotNeeded => {}
             Symbols::Used { complaints } => {
                 out.extend(complaints.iter().map(|complaint| format!("symbols: {complaint}")));
             }

@@ -34,6 +34,8 @@ pub enum Symbols {
     None,
     /// The user asked for none.
     Off,
+    /// The result has no names.
+    NotNeeded,
     /// From the capture folder, with what is wrong with them.
     Used {
         /// A sentence each.

@@ -1,7 +1,7 @@
 //! The caches and TLBs of a machine as columns of a table.
 
 use strata_cachemodel::Machine;
-use strata_sim::{Counters, Tally};
+use strata_sim::{Counters, Misses, Tally};
 
 /// A cache or a TLB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,11 @@ impl Structure {
             Structure::Dtlb => ("dtlb-misses", "dtlb-mpki"),
             Structure::Stlb => ("stlb-misses", "stlb-mpki"),
         }
+    }
+
+    /// Its misses among those of a timeline.
+    pub fn misses(self, misses: &Misses) -> u64 {
+        misses[self as usize]
     }
 
     /// All accesses to it in `counters`.

@@ -4,10 +4,11 @@ use crate::document_head::write_list;
 use crate::error::Error;
 use crate::known::Known;
 use crate::numbers::{NOT_AVAILABLE, grouped, rate};
-use crate::profile_csv::{failed, header, numbers, origin, origin_header};
+use crate::profile_csv::{count_columns, counts};
 use crate::profile_json::structures::Structures;
 use crate::profile_report::ProfileReport;
 use crate::provenance::Provenance;
+use crate::result_table::{Cell, Column, Kind, Table};
 use crate::structure::Structure;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -169,27 +170,38 @@ impl SweepReport {
         self.line(self.values_of(row).chain(of_counts))
     }
 
-    /// The names of CSV columns: the parameters that change, counts, and where they come from.
-    ///
-    /// # Errors
-    /// [`Error::Format`] if it cannot be written.
-    pub fn csv_header(&self) -> Result<String, Error> {
-        let counts = header().into_iter().skip(NAMES).filter(|name| name != SHARE);
-        csv_line(self.keys().map(str::to_owned).chain(counts).chain(origin_header()))
+    /// Rows with all their counts, and where they come from: `machine_parameters` is that of the
+    /// first row's machine.
+    fn table<'a>(&'a self, rows: &'a [SweepRow]) -> Table<'a> {
+        let mut columns: Vec<Column> =
+            self.keys().map(|key| Column::new(key, Kind::Text)).collect();
+        columns.extend(count_columns());
+        let machine = rows.first().map_or(&self.machine, |row| &row.profile.machine);
+        let origin = match rows.first() {
+            Some(row) => ProfileReport {
+                profile: Profile { machine: machine.clone(), ..row.profile.clone() },
+                provenance: self.provenance.clone(),
+            }
+            .origin(),
+            None => Vec::new(),
+        };
+        let cells = rows.iter().map(|row| {
+            let Profile { machine, total, .. } = &row.profile;
+            let mut cells: Vec<Cell> = self.values_of(row).map(Cell::Text).collect();
+            cells.extend(counts(total, machine, self.known()));
+            Ok(cells)
+        });
+        Table::new("sweep", origin, columns, cells)
     }
 
-    /// A row of CSV.
+    /// A row of CSV with its own machine, and before the first one the names of the columns.
     ///
     /// # Errors
     /// [`Error::Format`] if it cannot be written.
-    pub fn csv_row(&self, row: &SweepRow) -> Result<String, Error> {
-        let total = &row.profile.total;
-        let machine = &row.profile.machine;
-        let counts = numbers(total, total.instructions, machine, self.known());
-        let names = header().into_iter().skip(NAMES);
-        let counts =
-            counts.into_iter().zip(names).filter(|(_, name)| name != SHARE).map(|(count, _)| count);
-        csv_line(self.values_of(row).chain(counts).chain(origin(&row.profile, &self.provenance)))
+    pub fn csv_row(&self, row: &SweepRow, is_first: bool) -> Result<String, Error> {
+        let text = self.table(std::slice::from_ref(row)).to_csv()?;
+        let header = text.find('\n').map_or(0, |end| end + 1);
+        Ok(if is_first { text } else { text[header..].to_owned() })
     }
 
     /// One object with all rows.
@@ -230,15 +242,4 @@ impl SweepReport {
         });
         write_list(&head, "points", points, out)
     }
-}
-
-/// Columns of a profile that name its rows.
-const NAMES: usize = 4;
-/// The column that tells a row's share of all rows.
-const SHARE: &str = "instructions_share_percent";
-
-fn csv_line(fields: impl Iterator<Item = String>) -> Result<String, Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(fields).map_err(failed)?;
-    String::from_utf8(writer.into_inner().map_err(failed)?).map_err(failed)
 }

@@ -3,8 +3,10 @@
 use crate::error::Error;
 use crate::numbers::{NOT_AVAILABLE, counted, grouped, percent, rate};
 use crate::profile_json::to_pretty;
+use crate::result_table::{Cell, Table, number_columns};
 use crate::text_table::{TextTable, wrapped};
 use crate::trace_survey::TraceContents;
+use crate::units::unit_of;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use strata_symbols::Layer;
@@ -36,6 +38,9 @@ pub struct TraceInfo {
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
+    command: &'static str,
+    version: &'static str,
+    /// The version too, under the name that it had first.
     strata: &'static str,
     source: &'a str,
     scenario: Option<&'a str>,
@@ -95,6 +100,8 @@ impl TraceInfo {
         let (contents, manifest) = (&self.contents, self.manifest.as_ref());
         to_pretty(&Document {
             schema: 1,
+            command: "info",
+            version: env!("CARGO_PKG_VERSION"),
             strata: env!("CARGO_PKG_VERSION"),
             source: &self.source,
             scenario: manifest.map(|manifest| manifest.scenario.as_str()),
@@ -130,6 +137,47 @@ impl TraceInfo {
                 .map(|&(vcpu, instructions)| VcpuEntry { vcpu: vcpu.to_string(), instructions })
                 .collect(),
         })
+    }
+
+    /// A row for each number: of the whole, of a layer, of a vCPU, of events of a kind.
+    pub fn to_table(&self) -> Table<'static> {
+        let (contents, totals) = (&self.contents, &self.contents.totals);
+        let mut rows = Vec::new();
+        let mut add = |of: &str, name: &str, count: Option<u64>, unit: &str| {
+            rows.push(Ok(vec![of.into(), name.into(), Cell::whole(count), unit.into()]));
+        };
+        for (name, count) in [
+            ("instructions", (!self.lacks.fetches).then_some(totals.instructions)),
+            ("rep_iterations", Some(totals.rep_iterations)),
+            ("data_accesses", (!self.lacks.data).then_some(totals.data_accesses)),
+            ("blocks", Some(contents.blocks)),
+            ("block_executions", Some(totals.executions)),
+            ("pages", Some(contents.pages)),
+            ("translations", Some(contents.translations)),
+            ("address_spaces", Some(contents.spaces)),
+            ("cpus", Some(contents.cpus)),
+            ("bytes", Some(self.bytes)),
+            ("virtual_time_ns", self.nanoseconds()),
+        ] {
+            add("total", name, count, unit_of(name));
+        }
+        for (layer, count) in &contents.layers {
+            add("layer", &layer.to_string(), Some(*count), "instructions");
+        }
+        for (vcpu, count) in &contents.vcpus {
+            add("vcpu", &vcpu.to_string(), Some(*count), "instructions");
+        }
+        for (kind, &count) in &contents.events {
+            add("event", kind, Some(count), "count");
+        }
+        let patches = self.manifest.as_ref().map_or(&[][..], |manifest| &manifest.patches);
+        let origin = vec![
+            ("trace_hash", self.trace_hash.clone()),
+            ("trace_truncated", self.truncated.is_some().to_string()),
+            ("guest_patches", patches.join("; ")),
+            ("trace_lacks", self.lacks.texts().collect::<Vec<_>>().join("; ")),
+        ];
+        Table::new("info", origin, number_columns(), rows.into_iter())
     }
 
     /// Totals, then a table each of layers, vCPUs and events.

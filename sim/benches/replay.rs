@@ -10,7 +10,8 @@ use strata_cachemodel::{
     ControlEvent, Hierarchy, Machine, Mapping, RefKind, Reference, Stream, Translator,
 };
 use strata_sim::{
-    Addressing, Counters, Extent, Nameless, Replay, Scene, Tracer, Visit, for_each_batch,
+    Addressing, CallFollower, Counters, Extent, Nameless, Replay, Scene, Tracer, Visit,
+    for_each_batch, for_each_batch_behind,
 };
 use strata_workloads::trace::{
     AccessKind, Batch, ControlRegister, Definitions, Event, MachineState, TraceReader,
@@ -186,20 +187,19 @@ fn replay(c: &mut Criterion) {
     group.bench_function("whole, calls followed", |b| {
         b.iter(|| {
             let reader = TraceReader::open(&trace()).expect("a trace");
-            let (replay, _) = for_each_batch(
+            let extent = Extent::default();
+            let mut follower = CallFollower::new(Nameless, reader.lacks(), extent.clone());
+            let (replay, _) = for_each_batch_behind(
                 reader,
-                |state| {
-                    let mut replay = Replay::new(&machine, Nameless, state, Extent::default());
-                    replay.trace(Box::<ByPath>::default());
-                    replay
-                },
-                |replay, batch| {
-                    replay.batch(batch);
+                &mut follower,
+                |state| Replay::traced(&machine, state, extent, Box::<ByPath>::default()),
+                |replay, batch, course| {
+                    replay.batch_along(batch, course);
                     true
                 },
             )
             .expect("a whole trace");
-            replay.finish_traced().expect("the laws hold").0.total.instructions
+            replay.finish_traced(follower).expect("the laws hold").0.total.instructions
         });
     });
     group.bench_function("model thread", |b| {

@@ -7,15 +7,18 @@
 
 mod ending;
 mod engine;
+mod follower;
 mod paths;
 mod stack;
 #[cfg(test)]
 mod tests;
 mod trace;
 
+pub(crate) use follower::Turn;
+pub use follower::{CallFollower, Course};
 pub use paths::{Link, Path, PathId, Paths};
 pub use trace::CallRecord;
-pub(crate) use trace::{CallTrace, Coming, is_thunk};
+pub(crate) use trace::{CallTrace, is_thunk};
 
 use crate::counters::Counters;
 use crate::functions::Function;

@@ -146,6 +146,18 @@ impl CaptureNames {
         is_known.then(|| frames.iter().map(frame_text).collect::<Vec<_>>().join(" in "))
     }
 
+    /// Takes note of a program's code that ran.
+    pub(crate) fn add_user_code(
+        &mut self,
+        domain: DomainId,
+        space: Option<SpaceId>,
+        address: u64,
+        code: &[u8],
+    ) {
+        let space = user_space(space);
+        self.code.entry((Layer::User(domain), space)).or_default().add(address, code);
+    }
+
     /// Forgets what ran, but not which programs the address spaces are of.
     pub(crate) fn begin_again(&mut self) {
         self.identify();
@@ -348,9 +360,13 @@ fn mapping(mapping: &manifest::Mapping) -> Mapping {
 
 fn space_of(place: &Place<'_>) -> AddressSpaceId {
     match place.layer {
-        Layer::User(_) => place.space.map_or(NO_SPACE, |space| AddressSpaceId(u64::from(space.0))),
+        Layer::User(_) => user_space(place.space),
         _ => NO_SPACE,
     }
+}
+
+fn user_space(space: Option<SpaceId>) -> AddressSpaceId {
+    space.map_or(NO_SPACE, |space| AddressSpaceId(u64::from(space.0)))
 }
 
 impl Namer for CaptureNames {
@@ -387,8 +403,7 @@ impl Namer for CaptureNames {
     }
 
     fn name_data(&self, owner: Layer, space: Option<SpaceId>, address: u64) -> Option<Name> {
-        let space = space.map_or(NO_SPACE, |space| AddressSpaceId(u64::from(space.0)));
-        let found = self.symbols.lookup_data(owner, space, address)?;
+        let found = self.symbols.lookup_data(owner, user_space(space), address)?;
         let object = found.symbol?.display_name().into_owned();
         Some(Name { module: found.module.to_owned(), function: object, address: found.start })
     }

@@ -1,8 +1,9 @@
 //! Counts of one function, or of everything.
 
 use crate::plans::Plan;
+use crate::timeline::TimelineWatch;
 use std::ops::AddAssign;
-use strata_cachemodel::{Counts, LevelCounts, Machine, Outcome, RefKind};
+use strata_cachemodel::{Counts, LevelCounts, Machine, Operand, Outcome, RefKind};
 
 /// Accesses and misses; hits are the difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,18 +87,19 @@ impl From<&LevelCounts> for Level {
 }
 
 /// What was executed and what it did to each structure.
+// What is counted always comes first: that much of a record is all that most additions touch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Completed instructions; a `rep` counts once.
     pub instructions: u64,
     /// Iterations of `rep` instructions.
     pub rep_iterations: u64,
-    /// Levels of cache, level 1 first.
-    pub levels: [Level; 3],
     /// Instruction TLB.
     pub itlb: Tally,
     /// Data TLB.
     pub dtlb: Tally,
+    /// Levels of cache, level 1 first.
+    pub levels: [Level; 3],
     /// Second-level TLB.
     pub stlb: Tally,
     /// Page walks.
@@ -177,19 +179,22 @@ impl Counters {
         Some(cycles)
     }
 
-    /// Adds executions, each reference of them taken for a hit in level 1 and TLB, without iterations
-    /// of their `rep`.
+    /// Adds what was executed, each reference of it a hit in level 1 and TLB.
     #[inline]
-    pub(crate) fn add_hits(&mut self, plan: &Plan, executions: u64) {
-        let [completed, reads, writes] =
-            [plan.completed, plan.reads, plan.once - plan.reads].map(|n| u64::from(n) * executions);
-        self.instructions += completed;
+    pub(crate) fn add_hits(&mut self, executed: &Executed) {
+        let Executed { instructions, reads, writes, rep_iterations } = *executed;
+        self.instructions += instructions;
+        self.rep_iterations += rep_iterations;
         let first = &mut self.levels[0];
-        first.instructions.accesses += completed;
-        first.reads.accesses += reads;
-        first.writes.accesses += writes;
-        self.itlb.accesses += completed;
-        self.dtlb.accesses += reads + writes;
+        for (tally, hits) in [
+            (&mut first.instructions, instructions),
+            (&mut first.reads, reads),
+            (&mut first.writes, writes),
+            (&mut self.itlb, instructions),
+            (&mut self.dtlb, reads + writes),
+        ] {
+            tally.accesses = tally.accesses.wrapping_add(hits);
+        }
     }
 
     /// Adds how a reference differed from a hit in level 1 and TLB, which is already counted.
@@ -249,16 +254,49 @@ impl Counters {
     }
 }
 
+impl AddAssign for Executed {
+    fn add_assign(&mut self, more: Executed) {
+        self.instructions += more.instructions;
+        self.reads += more.reads;
+        self.writes += more.writes;
+        self.rep_iterations += more.rep_iterations;
+    }
+}
+
 impl AddAssign<&Counters> for Counters {
+    #[inline]
     fn add_assign(&mut self, more: &Counters) {
         self.instructions += more.instructions;
         self.rep_iterations += more.rep_iterations;
-        for index in 0..self.levels.len() {
-            self.levels[index] += more.levels[index];
-            self.walk_levels[index] += more.walk_levels[index];
-        }
         self.itlb += more.itlb;
         self.dtlb += more.dtlb;
+        self.levels[0] += more.levels[0];
+        if more.goes_further() {
+            self.add_further(more);
+        }
+    }
+}
+
+impl Counters {
+    /// Whether anything happened beyond level 1 and the first TLBs.
+    #[inline]
+    fn goes_further(&self) -> bool {
+        let Counters { levels: [_, l2, l3], walk_levels: [w1, w2, w3], stlb, .. } = self;
+        let [l2, l3] = [l2, l3].map(|level| [level.instructions, level.reads, level.writes]);
+        let tallies = [*stlb, *w1, *w2, *w3];
+        let tallies = l2.iter().chain(&l3).chain(&tallies);
+        let any = tallies.fold(0, |any, tally| any | tally.accesses | tally.misses);
+        any | self.walks | self.exits | self.device | self.stale != 0
+    }
+
+    /// Adds what happened there.
+    fn add_further(&mut self, more: &Counters) {
+        for index in 1..self.levels.len() {
+            self.levels[index] += more.levels[index];
+        }
+        for index in 0..self.walk_levels.len() {
+            self.walk_levels[index] += more.walk_levels[index];
+        }
         self.stlb += more.stlb;
         self.walks += more.walks;
         self.exits += more.exits;
@@ -277,6 +315,18 @@ pub(crate) struct Executed {
 }
 
 impl Executed {
+    /// What so many iterations of a `rep` with these operands execute.
+    pub(crate) fn of_iterations(repeated: &[Operand], rep_iterations: u64) -> Self {
+        let reads = repeated.iter().filter(|operand| operand.kind == RefKind::Read).count() as u64;
+        let writes = repeated.len() as u64 - reads;
+        Executed {
+            instructions: 0,
+            reads: reads * rep_iterations,
+            writes: writes * rep_iterations,
+            rep_iterations,
+        }
+    }
+
     /// Adds executions, without iterations of their `rep`.
     #[inline(always)]
     pub(crate) fn add(&mut self, plan: &Plan, executions: u64) {
@@ -287,16 +337,36 @@ impl Executed {
 }
 
 /// Counts under way: what was executed, each reference of it taken for a hit, and deviations.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Rows {
     pub(crate) executed: Vec<Executed>,
     pub(crate) deviations: Vec<Counters>,
+    /// Is told of what deviates, and when.
+    pub(crate) timeline: Option<Box<TimelineWatch>>,
 }
 
 impl Rows {
     pub(crate) fn grow(&mut self, count: usize) {
         self.executed.resize(count, Executed::default());
         self.deviations.resize(count, Counters::default());
+    }
+
+    /// A row, for references that may be no plain hits.
+    #[inline]
+    pub(crate) fn deviating(&mut self, row: usize) -> Deviating<'_> {
+        Deviating {
+            row,
+            counters: &mut self.deviations[row],
+            timeline: self.timeline.as_deref_mut(),
+        }
+    }
+
+    /// The execution under way begins after `position` instructions.
+    #[inline]
+    pub(crate) fn at(&mut self, position: u64) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.at(position);
+        }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -307,21 +377,38 @@ impl Rows {
     /// The counts of each row.
     pub(crate) fn settle(self) -> impl Iterator<Item = Counters> {
         self.executed.into_iter().zip(self.deviations).map(|(executed, deviations)| {
-            let hits = |accesses| Tally { accesses, misses: 0 };
-            let mut counters = Counters {
-                instructions: executed.instructions,
-                rep_iterations: executed.rep_iterations,
-                itlb: hits(executed.instructions),
-                dtlb: hits(executed.reads + executed.writes),
-                ..Counters::default()
-            };
-            counters.levels[0] = Level {
-                instructions: hits(executed.instructions),
-                reads: hits(executed.reads),
-                writes: hits(executed.writes),
-            };
+            let mut counters = Counters::default();
+            counters.add_hits(&executed);
             counters += &deviations;
             counters
         })
+    }
+}
+
+/// Where references of a row are counted that may be no plain hits.
+pub(crate) struct Deviating<'r> {
+    row: usize,
+    counters: &'r mut Counters,
+    timeline: Option<&'r mut TimelineWatch>,
+}
+
+impl Deviating<'_> {
+    /// As [`Counters::deviate`].
+    pub(crate) fn deviate(&mut self, kind: RefKind, outcome: &Outcome) {
+        self.counters.deviate(kind, outcome);
+        self.note(kind, outcome);
+    }
+
+    /// As [`Counters::count`].
+    pub(crate) fn count(&mut self, kind: RefKind, outcome: &Outcome) {
+        self.counters.count(kind, outcome);
+        self.note(kind, outcome);
+    }
+
+    #[inline]
+    fn note(&mut self, kind: RefKind, outcome: &Outcome) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.note(self.row, kind, outcome);
+        }
     }
 }

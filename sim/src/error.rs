@@ -72,6 +72,18 @@ pub enum Error {
         /// Misses of references, by their classes.
         inflicted: u64,
     },
+    /// The misses of a timeline's windows do not sum to those counted.
+    #[error(
+        "conservation law broken: the windows' {structure} misses sum to {sum}, the functions counted {total}; this is a fault in strata, and no figure of this run can be trusted"
+    )]
+    Windows {
+        /// Which structure.
+        structure: &'static str,
+        /// Over all windows.
+        sum: u64,
+        /// Over all functions.
+        total: u64,
+    },
     /// The range of instructions has nothing in it.
     #[error("instructions {from}..{to} hold nothing: {why}")]
     Range {
@@ -80,6 +92,16 @@ pub enum Error {
         /// One past the last.
         to: u64,
         /// Why.
+        why: String,
+    },
+    /// A length that no timeline can have.
+    #[error("{what}: {value} instructions make no timeline: {why}")]
+    Timeline {
+        /// Which one.
+        what: &'static str,
+        /// In instructions.
+        value: u64,
+        /// What is wrong with it, and what to do.
         why: String,
     },
     /// Rows of an annotation could not be kept.

@@ -28,6 +28,7 @@ mod profile;
 mod replay;
 mod survey;
 mod sweep;
+mod timeline;
 mod trim;
 mod who;
 
@@ -36,7 +37,8 @@ pub use addressing::{Addressing, Page};
 pub use annotation::{Annotation, Attribution, Entries, Entry, Kept, lagging};
 pub use call_graph::{CallArc, CallGraph, CallNode, CallTree, FunctionCost, NodeId};
 pub use calls::{
-    Arrival, CallRecord, Link, Path, PathId, Paths, ReturnReport, Scene, Tracer, Visit,
+    Arrival, CallFollower, CallRecord, Course, Link, Path, PathId, Paths, ReturnReport, Scene,
+    Tracer, Visit,
 };
 pub use capture_names::{CaptureNames, FINGERPRINTS, NamesError};
 pub use counters::{Counters, Level, Tally};
@@ -54,10 +56,14 @@ pub use lives::{
     Summary,
 };
 pub use miss_classes::{CacheMisses, Evictions, MissClasses, TlbMisses};
-pub use pipeline::{ReadReport, for_each_batch};
+pub use pipeline::{Ahead, ReadReport, for_each_batch, for_each_batch_behind};
 pub use profile::{Profile, Row};
-pub use replay::{Extent, Remarks, Replay};
+pub use replay::{Extent, Remarks, Replay, Traced};
 pub use sweep::{
     GridError, Setting, SweepAxis, SweepGrid, SweepPass, SweepPlan, SweepPoint, Sweeping,
+};
+pub use timeline::{
+    After, AfterBin, Correlation, Estimate, MOST_WINDOWS, Mark, MarkKind, Misses, STRUCTURES,
+    Timeline, TimelineOptions, TimelineWatch, Window, misses_of,
 };
 pub use trim::{TrimError, TrimOptions, TrimReport, trim};

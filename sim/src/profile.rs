@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::functions::Function;
 use crate::miss_classes::MissClasses;
 use crate::replay::Remarks;
+use crate::timeline::{Timeline, misses_of};
 use strata_cachemodel::{Counts, Machine};
 
 /// Counts of one function.
@@ -35,6 +36,8 @@ pub struct Profile {
     pub classes: Option<MissClasses>,
     /// Pages or objects that data misses were on, if that was asked for.
     pub data: Option<DataSide>,
+    /// When misses and events happened, if that was asked for.
+    pub timeline: Option<Timeline>,
     /// What the machine's partitions name and nobody replayed is.
     pub unknown_partitions: UnknownPartitions,
 }
@@ -86,6 +89,7 @@ impl Profile {
             remarks,
             classes: None,
             data: None,
+            timeline: None,
             unknown_partitions: UnknownPartitions::default(),
         })
     }
@@ -93,13 +97,22 @@ impl Profile {
     /// Holds what was collected besides the rows against them.
     ///
     /// # Errors
-    /// [`Error::Classes`] or [`Error::Sum`] for what does not sum to the misses counted.
+    /// [`Error::Classes`], [`Error::Sum`] or [`Error::Windows`] for what does not sum to the misses counted.
     pub(crate) fn check_parts(&self) -> Result<(), Error> {
         if let Some(classes) = &self.classes {
             classes.check(&self.rows)?;
         }
         if let Some(data) = &self.data {
             data.check(&self.total)?;
+        }
+        if let Some(timeline) = &self.timeline {
+            let names = ["L1I", "L1D", "L2", "L3", "ITLB", "DTLB", "STLB"];
+            let pairs = timeline.total().into_iter().zip(misses_of(&self.total));
+            for (structure, (sum, total)) in names.into_iter().zip(pairs) {
+                if sum != total {
+                    return Err(Error::Windows { structure, sum, total });
+                }
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use crate::actors::{Actors, UnknownPartitions};
 use crate::addressing::{Addressing, Now};
-use crate::calls::CallTrace;
+use crate::calls::{CallTrace, Course, Turn};
 use crate::counters::{Counters, Rows};
 use crate::data_misses::{DataGrain, DataWatch};
 use crate::delivery;
@@ -11,6 +11,7 @@ use crate::functions::{Function, Namer};
 use crate::miss_classes::{Classes, MissClasses};
 use crate::plans::{Plan, Plans};
 use crate::profile::{Profile, Row};
+use crate::timeline::TimelineWatch;
 use crate::who::{Charged, Who};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ use strata_workloads::trace::{Batch, Definitions, Interrupt, Lacks, MachineState
 mod events;
 mod near;
 mod traced;
+
+pub use traced::Traced;
 
 /// What part of a stream is replayed and counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +141,15 @@ impl<N: Namer> Replay<N> {
         self.actors.get_or_insert_default();
     }
 
+    /// From now on notes when misses and events happen, at little cost; to be called before the
+    /// first batch of a replay without a tracer.
+    pub fn watch_time(&mut self, mut timeline: TimelineWatch) {
+        if self.baseline.is_some() {
+            timeline.begin(self.position);
+        }
+        self.rows.timeline = Some(Box::new(timeline));
+    }
+
     /// Says what the stream does not know; to be called before the first batch.
     pub fn set_lacks(&mut self, lacks: Lacks) {
         self.who.set_layers_known(!lacks.privilege);
@@ -163,13 +175,19 @@ impl<N: Namer> Replay<N> {
 
     /// Replays a batch; takes its definitions.
     pub fn batch(&mut self, batch: &mut Batch) {
+        self.batch_along(batch, &Course::default());
+    }
+
+    /// Replays a batch along the course that control takes through it, as the follower has found
+    /// it; takes its definitions.
+    pub fn batch_along(&mut self, batch: &mut Batch, course: &Course) {
         let mut new = std::mem::take(&mut batch.new);
-        self.batch_with(batch, &mut new);
+        self.batch_with(batch, &mut new, course);
         batch.new = new;
     }
 
-    /// Replays a batch whose definitions are `new`, and takes those.
-    pub(crate) fn batch_with(&mut self, batch: &Batch, new: &mut Definitions) {
+    /// The same of a batch whose definitions are `new`; takes those.
+    pub(crate) fn batch_with(&mut self, batch: &Batch, new: &mut Definitions, course: &Course) {
         self.tables.append(new);
         self.plans.extend(&self.tables);
         // Out of `self`, so that the parts of it can be changed meanwhile.
@@ -177,19 +195,21 @@ impl<N: Namer> Replay<N> {
         let plans = std::mem::replace(&mut self.plans, Plans::new(1));
         self.charges.resize(plans.all().len(), near::Charge::NONE);
         if let Some(calls) = &mut self.calls {
-            calls.extend(&tables);
+            calls.extend(course);
+            self.rows.grow(calls.functions().len());
         }
-        self.run(batch, &tables, &plans);
+        self.run(batch, course, &tables, &plans);
         self.tables = tables;
         self.plans = plans;
     }
 
-    fn run(&mut self, batch: &Batch, tables: &Definitions, plans: &Plans) {
+    fn run(&mut self, batch: &Batch, course: &Course, tables: &Definitions, plans: &Plans) {
         let mut executions = Executions {
             shapes: batch.shapes.iter(),
-            stack_pointers: &batch.stack_pointers,
             addresses: &batch.addresses,
             iterations: batch.iterations.iter(),
+            turns: &course.turns,
+            all: batch.shapes.len(),
         };
         let mut done = 0;
         for (before, event) in &batch.events {
@@ -230,29 +250,9 @@ impl<N: Namer> Replay<N> {
         for _ in 0..count {
             let Some((plan, addresses, iterations)) = executions.next(plans) else { return };
             if self.extent.range.contains(&self.position) {
+                self.rows.at(self.position);
                 self.execution(plan, addresses, iterations, tables, plans);
             }
-            self.position += u64::from(plan.completed);
-            if self.baseline.is_none() {
-                self.end_warm_up();
-            }
-        }
-    }
-
-    /// The same, with calls followed.
-    fn executions_traced(
-        &mut self,
-        executions: &mut Executions<'_>,
-        count: usize,
-        tables: &Definitions,
-        plans: &Plans,
-    ) {
-        for _ in 0..count {
-            let Some(shape) = executions.next_shape() else { return };
-            let stack_pointer = executions.stack_pointer();
-            let plan = plans.of(shape);
-            let (own, iterations) = executions.take(plan);
-            self.traced_execution(shape, plan, stack_pointer, own, iterations, tables, plans);
             self.position += u64::from(plan.completed);
             if self.baseline.is_none() {
                 self.end_warm_up();
@@ -263,13 +263,13 @@ impl<N: Namer> Replay<N> {
     #[cold]
     fn end_warm_up(&mut self) {
         if self.position >= self.extent.range.start.saturating_add(self.extent.warm_up) {
-            if let Some(calls) = &mut self.calls {
-                calls.begin_counting();
-            }
             self.baseline = Some(self.hierarchy.counts());
             self.classes_before = self.classes();
             self.data.iter_mut().for_each(DataWatch::clear);
             self.rows.clear();
+            if let Some(timeline) = &mut self.rows.timeline {
+                timeline.begin(self.position);
+            }
         }
     }
 
@@ -280,6 +280,9 @@ impl<N: Namer> Replay<N> {
         let charged = self.who.of(index, plan.privilege, &self.state, &mut self.addressing, tables);
         if self.rows.executed.len() < self.who.functions().len() {
             self.rows.grow(self.who.functions().len());
+            if let Some(timeline) = &mut self.rows.timeline {
+                timeline.grow(self.who.functions());
+            }
         }
         charged
     }
@@ -307,7 +310,7 @@ impl<N: Namer> Replay<N> {
             self.deliver(plan.privilege, row, tables);
         }
         self.rows.executed[row].add(plan, 1);
-        let deviations = &mut self.rows.deviations[row];
+        let mut deviations = self.rows.deviating(row);
         let once = usize::from(plan.once);
         self.hierarchy.execute(
             plans.code(plan, &tables.blocks[index]),
@@ -331,7 +334,7 @@ impl<N: Namer> Replay<N> {
         plans: &Plans,
     ) {
         self.count_iterations(plan, iterations, row, plans);
-        let deviations = &mut self.rows.deviations[row];
+        let mut deviations = self.rows.deviating(row);
         let data = &mut self.data;
         let mut now = Now { addressing: &mut self.addressing, tables };
         for (operand, va) in plan.references(plans.repeated(plan), starts, iterations) {
@@ -423,7 +426,7 @@ impl<N: Namer> Replay<N> {
         let mut now = Now { addressing: &mut self.addressing, tables };
         let outcome = self.hierarchy.access(kind, va, bytes, &mut now);
         if outcome != Outcome::HIT {
-            self.rows.deviations[row].deviate(kind, &outcome);
+            self.rows.deviating(row).deviate(kind, &outcome);
             if let Some(data) = &mut self.data {
                 data.add(kind, va, &outcome);
             }
@@ -439,7 +442,7 @@ impl<N: Namer> Replay<N> {
             let mut now = Now { addressing: &mut self.addressing, tables };
             let outcome =
                 self.hierarchy.access(reference.kind, reference.address, reference.bytes, &mut now);
-            self.rows.deviations[row].count(reference.kind, &outcome);
+            self.rows.deviating(row).count(reference.kind, &outcome);
             if let Some(data) = &mut self.data {
                 data.add(reference.kind, reference.address, &outcome);
             }
@@ -450,7 +453,11 @@ impl<N: Namer> Replay<N> {
     /// Tells the machine which layer the function of `row` belongs to.
     fn announce(&mut self, row: usize) {
         if let Some(actors) = &mut self.actors {
-            let layer = self.who.functions()[row].layer;
+            let functions = match &self.calls {
+                Some(calls) => calls.functions(),
+                None => self.who.functions(),
+            };
+            let layer = functions[row].layer;
             actors.announce(layer, &mut self.hierarchy);
             if let Some(data) = &mut self.data {
                 data.announce(layer, self.addressing.space(), &self.state);
@@ -472,12 +479,14 @@ impl<N: Namer> Replay<N> {
     /// # Errors
     /// Fails if a law is broken, or if nothing of the range was in the stream.
     pub fn finish(self) -> Result<(Profile, N), Error> {
-        let (profile, _, namer) = self.finish_with_functions()?;
-        Ok((profile, namer))
+        self.finish_with_functions(None)
     }
 
-    /// The same, with the function of each number.
-    fn finish_with_functions(mut self) -> Result<(Profile, Vec<Function>, N), Error> {
+    /// The same with rows of these functions, where others have found them.
+    fn finish_with_functions(
+        mut self,
+        followed: Option<&[Function]>,
+    ) -> Result<(Profile, N), Error> {
         self.settle_charges();
         let Range { start, end } = self.extent.range;
         let nothing = |why: &str| Error::Range {
@@ -505,14 +514,18 @@ impl<N: Namer> Replay<N> {
                 actors.unknown_partitions(self.hierarchy.machine())
             });
         let (functions, namer) = self.who.settle(&self.tables.blocks);
+        let timeline = self.rows.timeline.take();
+        let functions = followed.unwrap_or(&functions);
         let rows = merge(functions.iter().cloned().zip(self.rows.settle()));
         let machine = self.hierarchy.machine().clone();
         let mut profile = Profile::new(machine, rows, counts, remarks)?;
         profile.data = self.data.map(|data| data.settle(&namer, &self.tables));
         profile.classes = classes;
+        let instructions = profile.total.instructions;
+        profile.timeline = timeline.map(|watch| watch.finish(instructions)).transpose()?;
         profile.unknown_partitions = unknown_partitions;
         profile.check_parts()?;
-        Ok((profile, functions, namer))
+        Ok((profile, namer))
     }
 }
 
@@ -520,10 +533,12 @@ impl<N: Namer> Replay<N> {
 #[derive(Clone)]
 struct Executions<'b> {
     shapes: std::slice::Iter<'b, strata_workloads::trace::ShapeId>,
-    /// Of all executions of the batch.
-    stack_pointers: &'b [u64],
     addresses: &'b [u64],
     iterations: std::slice::Iter<'b, u64>,
+    /// Where control takes a turn.
+    turns: &'b [Turn],
+    /// Executions in the whole batch.
+    all: usize,
 }
 
 impl<'b> Executions<'b> {
@@ -538,12 +553,6 @@ impl<'b> Executions<'b> {
     #[inline(always)]
     fn next_shape(&mut self) -> Option<usize> {
         Some(self.shapes.next()?.index())
-    }
-
-    /// Stack pointer before the execution whose shape was taken last; 0 if it is not known.
-    fn stack_pointer(&self) -> u64 {
-        let taken = self.stack_pointers.len().checked_sub(self.shapes.len() + 1);
-        taken.and_then(|index| self.stack_pointers.get(index)).copied().unwrap_or(0)
     }
 
     /// Addresses and iterations of an execution.

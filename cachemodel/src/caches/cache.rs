@@ -205,6 +205,14 @@ impl Cache {
         }
     }
 
+    /// The set of such a storage that a physical line belongs to.
+    pub(crate) fn first_set_of(&self, physical: u64) -> Option<usize> {
+        match &self.storage {
+            Storage::First(sets) => Some(sets.set_of(physical)),
+            Storage::Ranked(_) | Storage::Recency(_) | Storage::Ways(_) => None,
+        }
+    }
+
     /// Looks `line` up. A hit counts as use, makes the line dirty on a `write` and unmarks it as
     /// prefetched; returns what the line was before. A miss changes nothing.
     #[inline(always)]

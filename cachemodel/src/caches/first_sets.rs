@@ -242,9 +242,13 @@ impl FirstSets {
         self.lines.len()
     }
 
-    #[cfg(test)]
+    /// The set that a line belongs to.
     pub(super) fn set_of(&self, physical: u64) -> usize {
         self.index.of(physical)
+    }
+
+    pub(crate) fn number_of_sets(&self) -> usize {
+        self.lines.len() / self.ways
     }
 
     /// The slots of the line's set.
@@ -391,6 +395,46 @@ impl FirstSets {
         }
         removed.sort_unstable_by_key(|removed| removed.line);
         removed.into_iter().for_each(each);
+    }
+}
+
+/// Two stretches of one stream put together.
+impl FirstSets {
+    /// Drops all lines of a set, as if they had not been.
+    pub(crate) fn clear_set(&mut self, set: usize) {
+        for slot in set * self.ways..(set + 1) * self.ways {
+            if self.lines[slot] != EMPTY {
+                self.take(slot);
+            }
+        }
+    }
+
+    /// Takes into a set, as used before everything here, the lines of `older` that are not here
+    /// and for which there is room.
+    pub(crate) fn adopt_older(&mut self, older: &Self, set: usize) {
+        self.renumber();
+        self.latest = NOWHERE;
+        let slots = set * self.ways..(set + 1) * self.ways;
+        let mut lines: Vec<usize> = slots
+            .clone()
+            .filter(|&slot| older.lines[slot] != EMPTY && self.find(older.lines[slot]).is_none())
+            .collect();
+        lines.sort_unstable_by_key(|&slot| last_use(older.at[slot].uses));
+        let free: Vec<usize> = slots.filter(|&slot| self.lines[slot] == EMPTY).collect();
+        debug_assert!(lines.len() <= free.len(), "what is left of before has room");
+        for (time, (line, slot)) in (1..).zip(lines.into_iter().zip(free)) {
+            self.lines[slot] = older.lines[line];
+            let was_dirty = older.at[line].uses[1] > 0;
+            self.at[slot].uses = if was_dirty { [0, time] } else { [time, 0] };
+        }
+    }
+
+    /// A line that is here was written to before.
+    pub(crate) fn mark_dirty(&mut self, physical: u64) {
+        if let Some(slot) = self.find(physical) {
+            let uses = &mut self.at[slot].uses;
+            *uses = [0, last_use(*uses)];
+        }
     }
 }
 

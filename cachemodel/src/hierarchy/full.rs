@@ -93,7 +93,10 @@ impl Hierarchy {
         bytes: u32,
         translator: &mut T,
     ) -> Outcome {
-        self.memory.begin_reference();
+        if self.memory.notes_requests() {
+            self.memory.begin_reference();
+            self.unit.begin_reference(kind);
+        }
         if self.is_plain
             && let Some(outcome) = self.plainly(kind, va, bytes)
         {

@@ -86,6 +86,7 @@ impl Hierarchy {
     #[inline]
     pub fn set_charge(&mut self, charge: u32) {
         self.memory.set_charge(charge);
+        self.unit.set_charge(charge);
     }
 
     /// What an [upper half](Self::upper_half) has noted since this was called last, in order.
@@ -133,7 +134,8 @@ impl LowerHalf {
     pub fn run(&mut self, requests: &[Request], mut each: impl FnMut(u32, RefKind, &Outcome)) {
         for request in requests {
             match *request {
-                Request::Line { physical, charge, kind, is_first } => {
+                Request::Line { physical, charge, kind, is_first }
+                | Request::Unsure { physical, charge, kind, is_first } => {
                     let place = Place { physical: PhysAddr(physical), va: physical };
                     let missed = self.memory.read_below_first(kind, place);
                     if !self.by_reference {
@@ -154,6 +156,7 @@ impl LowerHalf {
                 }
                 Request::Overwritten { first, last } => self.memory.overwritten_up_to(first, last),
                 Request::Flush => self.memory.flush(),
+                Request::Leaves { .. } | Request::Settled { .. } => {}
             }
         }
         self.open.take().into_iter().for_each(|open| self.count(open, &mut each));

@@ -7,14 +7,14 @@ use crate::hierarchy::RefKind;
 impl Memory {
     /// A demand access of one line by the CPU set last, through all levels.
     pub(crate) fn access(&mut self, kind: RefKind, place: Place) -> Way {
+        if self.notes_requests() {
+            return self.access_noting(kind, place);
+        }
         let mut way = Way::default();
         let store = kind.writes();
         let node = self.entry(kind);
         self.prepare_for(node, place, store, true);
         self.down(node, place, Purpose::Demand { store }, &mut way);
-        if self.notes_requests() && way.missed.has(0) {
-            self.note_line(kind, place);
-        }
         way
     }
 
@@ -231,9 +231,10 @@ impl Memory {
             return;
         }
         self.counts[level].written_on += 1;
-        match below {
-            Some(lower) => self.write_back(lower, place),
-            None => self.note(Request::WriteBack { physical: place.physical.0 }),
+        if let Some(lower) = below {
+            self.write_back(lower, place);
+        } else if self.notes_requests() {
+            self.note(Request::WriteBack { physical: place.physical.0 });
         }
     }
 

@@ -27,8 +27,7 @@ impl Memory {
     pub(crate) fn access_known(&mut self, wanted: Wanted) -> usize {
         let Wanted { kind, place, entry } = wanted;
         let write = kind.writes();
-        // The first level was built last.
-        let index = self.nodes.len() - if kind == RefKind::Fetch { 2 } else { 1 };
+        let index = self.first_node(kind);
         let node = &mut self.nodes[index];
         let below = node.below;
         let shift = node.cache.line_shift();
@@ -40,14 +39,15 @@ impl Memory {
             first.know_latest(place.va, entry);
         }
         let Found::Brought(victim) = found else { return 0 };
+        if self.notes_requests() {
+            self.note_brought(kind, place, victim);
+            return 1;
+        }
         if let Some(victim) = victim
             && victim.dirty
         {
             let physical = PhysAddr(victim.line.physical << shift);
             self.write_on(0, below, Place { physical, va: 0 }, true);
-        }
-        if self.notes_requests() {
-            self.note_line(kind, place);
         }
         1 + self.read_below(below, place)
     }
@@ -55,9 +55,14 @@ impl Memory {
     /// Asks the levels below the first for a line that missed there. Returns at how many it missed.
     #[inline]
     pub(crate) fn read_below_first(&mut self, kind: RefKind, place: Place) -> usize {
+        self.read_below(self.nodes[self.first_node(kind)].below, place)
+    }
+
+    /// The first-level cache of the only CPU.
+    #[inline]
+    pub(super) fn first_node(&self, kind: RefKind) -> usize {
         // The first level was built last.
-        let index = self.nodes.len() - if kind == RefKind::Fetch { 2 } else { 1 };
-        self.read_below(self.nodes[index].below, place)
+        self.nodes.len() - if kind == RefKind::Fetch { 2 } else { 1 }
     }
 
     /// Takes a dirty line that left the first level.

@@ -27,6 +27,14 @@ impl Oldest {
         Self { ways, heaps: (0..heaps).map(|_| start()).collect() }
     }
 
+    /// Some times are earlier than they were.
+    pub(super) fn times_have_fallen(&mut self) {
+        let Self { ways, heaps } = self;
+        for heap in heaps {
+            *heap = (0..*ways as u32).map(|way| Reverse((0, way))).collect();
+        }
+    }
+
     /// The candidate of `set` whose time is the earliest. `times` is of all sets. Under a
     /// partition, which is of 64 ways at most, the times are scanned.
     pub(super) fn find(&mut self, set: usize, candidates: Candidates, times: &[u64]) -> usize {

@@ -71,6 +71,28 @@ impl Array {
         }
     }
 
+    pub(super) fn is_lru(&self) -> bool {
+        self.policy.looks_at_uses()
+    }
+
+    pub(super) fn ways(&self) -> usize {
+        self.ways
+    }
+
+    pub(super) fn number_of_sets(&self) -> usize {
+        self.latest.len()
+    }
+
+    /// The places of a set.
+    pub(super) fn places_of(&self, set: usize) -> std::ops::Range<usize> {
+        set * self.ways..(set + 1) * self.ways
+    }
+
+    /// Some times of last use are earlier than they were.
+    pub(super) fn times_have_fallen(&mut self) {
+        self.policy.times_have_fallen();
+    }
+
     /// Whether a hit does nothing but set the time of last use.
     pub(super) fn only_times(&self) -> bool {
         self.policy.only_times()
@@ -184,6 +206,14 @@ impl Array {
         Some(Removed { key, target: self.targets[at], at })
     }
 
+    /// Removes what is at a place, which from then on is free.
+    pub(super) fn remove_at(&mut self, at: usize) -> Option<Removed> {
+        let removed = self.remove(at)?;
+        let (set, way) = (at / self.ways, at % self.ways);
+        self.none_free_below[set] = self.none_free_below[set].min(way as u32);
+        Some(removed)
+    }
+
     /// Removes the entries that `goes` names. Costs a walk over the array, if it holds any.
     pub(super) fn remove_where(
         &mut self,
@@ -196,10 +226,8 @@ impl Array {
             if self.keys[at] != Key::EMPTY {
                 left -= 1;
                 if goes(self.keys[at], self.owners[at], self.targets[at])
-                    && let Some(removed) = self.remove(at)
+                    && let Some(removed) = self.remove_at(at)
                 {
-                    let (set, way) = (at / self.ways, at % self.ways);
-                    self.none_free_below[set] = self.none_free_below[set].min(way as u32);
                     each(removed);
                 }
             }

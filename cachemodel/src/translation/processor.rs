@@ -18,7 +18,7 @@ pub(super) struct Running {
 }
 
 /// Registers through guest entries and exits.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Processor {
     vendor: Vendor,
     running: Running,

@@ -57,6 +57,22 @@ impl Scheme {
     }
 
     /// Registers were stated, not changed by an event.
+    /// Whether what it does next depends on nothing but the registers and who runs.
+    pub(super) fn forgets(&self) -> bool {
+        match self {
+            Self::None | Self::Architectural => true,
+            Self::WhatIf(tags) => tags.forgets(),
+        }
+    }
+
+    /// Whether both will do the same from here on, if they [forget](Self::forgets).
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::WhatIf(tags), Self::WhatIf(others)) => tags.is_as(others),
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+
     pub(super) fn follow(&mut self, running: &Running) {
         if let Self::WhatIf(tags) = self {
             tags.follow(running);

@@ -266,23 +266,72 @@ impl Tlb {
         array.hit(array.place(at));
     }
 
-    /// Drops entries; returns how many there were.
+    /// The set that a place among those of all arrays belongs to, where there is one array.
+    pub(super) fn set_of(&self, place: u32) -> usize {
+        self.arrays[0].place(place as usize).set
+    }
+
+    /// Number of sets, if there is one array, which is LRU.
+    pub(super) fn sets_of_only_lru(&self) -> Option<usize> {
+        match self.arrays.as_slice() {
+            [array] if array.is_lru() => Some(array.number_of_sets()),
+            _ => None,
+        }
+    }
+
+    /// Drops all entries of a set, as if they had not been.
+    pub(super) fn clear_set(&mut self, set: usize) {
+        let array = &mut self.arrays[0];
+        for at in array.places_of(set) {
+            if let Some(removed) = array.remove_at(at) {
+                *population(&mut self.population, removed.key) -= 1;
+            }
+        }
+    }
+
+    /// Takes, as used before everything here, those entries of `older` that are not here and are
+    /// in sets that `may_be` names. `owner` gives the number here of an owner's number there.
+    pub(super) fn adopt_older(
+        &mut self,
+        older: &Self,
+        may_be: impl Fn(usize) -> bool,
+        mut owner: impl FnMut(OwnerId) -> OwnerId,
+    ) {
+        let array = &older.arrays[0];
+        let mut places: Vec<usize> = (0..array.len())
+            .filter(|&at| array.key(array.place(at)) != Key::EMPTY && may_be(array.place(at).set))
+            .collect();
+        places.sort_unstable_by_key(|&at| older.used[at]);
+        for (time, at) in (1..).zip(places) {
+            let place = array.place(at);
+            let (key, target) = (array.key(place), array.target(place));
+            let owner = owner(array.owner(place));
+            let key = Key::new(key.first_vpn(), key.size(), key.is_global(), owner);
+            if self.arrays[0].find(key, owner).is_none() {
+                self.fill(&Entry { wanted: Wanted { array: 0, key, owner }, target }, time);
+            }
+        }
+        self.arrays[0].times_have_fallen();
+    }
+
+    /// Drops entries; returns how many there were. `each` is told of each and its set.
     pub(super) fn flush(
         &mut self,
         flush: &Flush,
         owners: &OwnerTable,
-        mut each: impl FnMut(Removed),
+        mut each: impl FnMut(Removed, usize),
     ) -> u64 {
         let mut dropped = 0;
         let all = flush.is_of_all_entries();
         let selected = owners.select(flush.tags);
         for array in &mut self.arrays {
+            let ways = array.ways();
             array.remove_where(
                 |key, owner, target| all || flush.drops(key, target) && selected(owner),
                 |removed| {
                     dropped += 1;
                     *population(&mut self.population, removed.key) -= 1;
-                    each(removed);
+                    each(removed, removed.at / ways);
                 },
             );
         }

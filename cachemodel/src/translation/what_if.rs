@@ -61,6 +61,17 @@ impl WhatIfTags {
         }
     }
 
+    /// Whether nothing depends on which address space a domain ran in when it ran last.
+    pub(super) fn forgets(&self) -> bool {
+        !self.parts.vpid || self.parts.pcid
+    }
+
+    /// Whether all but that is the same.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        let what = |tags: &Self| (tags.parts, tags.tag, tags.domain, tags.pair, tags.host_pair);
+        what(self) == what(other) && self.guest_pairs == other.guest_pairs
+    }
+
     /// Switches and explicit flushes so far.
     pub(super) fn counted(&self) -> (u64, u64) {
         (self.switches, self.explicit_flushes)

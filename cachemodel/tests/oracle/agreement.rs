@@ -160,7 +160,7 @@ impl Pair {
 }
 
 /// A step that is no reference, to the fast models.
-fn tell(fast: &mut Hierarchy, step: &Step) {
+pub(crate) fn tell(fast: &mut Hierarchy, step: &Step) {
     match *step {
         Step::Access { .. } => unreachable!("a reference has an outcome"),
         Step::Instruction(address) => fast.set_instruction(address),

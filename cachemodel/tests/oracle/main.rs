@@ -21,6 +21,7 @@ mod ref64;
 mod rules;
 mod self_check;
 mod streams;
+mod stretches;
 mod tlb;
 mod walk;
 mod worked;

@@ -5,6 +5,7 @@
 mod bad_input;
 mod callgraph;
 mod check;
+mod compare;
 mod data_side;
 mod flows;
 mod golden;
@@ -17,7 +18,10 @@ mod machines;
 mod pipes;
 mod replay;
 mod reproduce;
+mod schema;
+mod sweep;
 mod synthetic;
+mod timeline;
 
 use assert_cmd::Command;
 use std::path::Path;

@@ -1,9 +1,9 @@
-//! A call graph as CSV: a row for each path or function, with where it comes from.
+//! A call graph as a table for CSV and Parquet: a row for each path or function, with where it comes from.
 
 use super::{CallGraphReport, CallSelection, CallsBy, module_of, name_of};
 use crate::error::Error;
 use crate::metric::Metric;
-use crate::profile_csv::{ORIGIN, failed};
+use crate::result_table::{Cell, Column, Kind, Table};
 use strata_sim::{CallTree, Counters, Function, NodeId};
 
 impl CallGraphReport {
@@ -13,59 +13,67 @@ impl CallGraphReport {
     /// # Errors
     /// As [`CallGraphReport::to_text`], or [`Error::Format`] if they cannot be written.
     pub fn to_csv(&self, selection: &CallSelection) -> Result<String, Error> {
+        self.to_table(selection)?.to_csv()
+    }
+
+    /// The same as a table, which can be written in other formats too.
+    ///
+    /// # Errors
+    /// As [`CallGraphReport::to_text`].
+    pub fn to_table(&self, selection: &CallSelection) -> Result<Table<'static>, Error> {
         let tree = self.selected(selection)?;
         let metrics = Metric::of(self.machine(), self.report.known());
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let mut header: Vec<String> =
-            ["layer", "module", "function", "address", "calls"].map(str::to_owned).into();
+        let mut columns = Column::texts(["layer", "module", "function", "address"]);
+        columns.push(Column::new("calls", Kind::Whole));
         if selection.by == CallsBy::Path {
-            header.extend(["depth", "path"].map(str::to_owned));
+            columns.push(Column::new("depth", Kind::Whole));
+            columns.push(Column::new("path", Kind::Text));
         }
         for kind in ["self", "inclusive"] {
-            header.extend(metrics.iter().map(|metric| format!("{kind}_{}", metric.key())));
+            columns.extend(metrics.iter().map(|&metric| {
+                let kind_of = if metric == Metric::Cycles { Kind::Real } else { Kind::Whole };
+                Column::new(format!("{kind}_{}", metric.key()), kind_of)
+            }));
         }
-        header.extend(ORIGIN.map(str::to_owned));
-        writer.write_record(&header).map_err(failed)?;
-        let origin = self.report.origin();
-        let mut row = |function: &Function, calls, path: Vec<String>, costs: [&Counters; 2]| {
+        let mut rows = Vec::new();
+        let mut row = |function: &Function, calls: u64, path: Vec<Cell>, costs: [&Counters; 2]| {
             let address = function.name.as_ref().map(|name| format!("{:#x}", name.address));
-            let mut fields = vec![
-                function.layer.to_string(),
-                module_of(function).unwrap_or_default().to_owned(),
-                name_of(function).to_owned(),
-                address.unwrap_or_default(),
-                u64::to_string(&calls),
+            let mut cells = vec![
+                Cell::Text(function.layer.to_string()),
+                Cell::text(module_of(function)),
+                name_of(function).into(),
+                Cell::text(address.as_deref()),
+                Cell::Whole(calls),
             ];
-            fields.extend(path);
+            cells.extend(path);
             for counters in costs {
-                fields.extend(metrics.iter().map(|metric| self.number(*metric, counters)));
+                cells.extend(metrics.iter().map(|metric| self.number(*metric, counters)));
             }
-            writer.write_record(fields.iter().chain(&origin)).map_err(failed)
+            rows.push(Ok(cells));
         };
         match selection.by {
             CallsBy::Path => {
                 let kept = selection.kept(&tree, self.machine());
                 for (id, node) in tree.iter().filter(|(id, _)| kept[id.0 as usize]) {
-                    let path = vec![node.depth.to_string(), path(&tree, id)];
-                    row(tree.function(node), node.calls, path, [&node.exclusive, &node.inclusive])?;
+                    let path = vec![u64::from(node.depth).into(), path(&tree, id).into()];
+                    row(tree.function(node), node.calls, path, [&node.exclusive, &node.inclusive]);
                 }
             }
             CallsBy::Function => {
                 for cost in self.function_costs(&tree, selection) {
                     let function = &tree.functions()[cost.function.0 as usize];
-                    row(function, cost.calls, Vec::new(), [&cost.exclusive, &cost.inclusive])?;
+                    row(function, cost.calls, Vec::new(), [&cost.exclusive, &cost.inclusive]);
                 }
             }
         }
-        let bytes = writer.into_inner().map_err(failed)?;
-        String::from_utf8(bytes).map_err(failed)
+        Ok(Table::new("callgraph", self.report.origin(), columns, rows.into_iter()))
     }
 
     /// Estimated cycles with their fraction, all else whole.
-    fn number(&self, metric: Metric, counters: &Counters) -> String {
+    fn number(&self, metric: Metric, counters: &Counters) -> Cell {
         match metric {
-            Metric::Cycles => metric.exact(counters, self.machine()).to_string(),
-            metric => metric.value(counters, self.machine()).to_string(),
+            Metric::Cycles => Cell::Real(metric.exact(counters, self.machine())),
+            metric => Cell::Whole(metric.value(counters, self.machine())),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How an execution ends, from the last instruction it completed.
 
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction};
-use strata_workloads::trace::{Block, CodeSize, Definitions, Flow, Shape};
+use strata_workloads::trace::{Block, CodeSize, Flow, Shape};
 
 /// What the last instruction does to the flow of control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,25 +26,8 @@ pub(super) struct Ending {
     pub(super) after: u64,
 }
 
-/// The endings of all shapes, by number.
-#[derive(Debug, Default)]
-pub(super) struct Endings(Vec<Ending>);
-
-impl Endings {
-    /// Takes in those shapes that are new.
-    pub(super) fn extend(&mut self, tables: &Definitions) {
-        for shape in &tables.shapes[self.0.len()..] {
-            self.0.push(ending(shape, &tables.blocks[shape.block.index()]));
-        }
-    }
-
-    #[inline]
-    pub(super) fn of(&self, shape: usize) -> Ending {
-        self.0[shape]
-    }
-}
-
-fn ending(shape: &Shape, block: &Block) -> Ending {
+/// How executions of `shape`, which is one of `block`, end.
+pub(super) fn of(shape: &Shape, block: &Block) -> Ending {
     let completed = usize::from(shape.completed).min(block.lengths.len());
     let bytes: usize = block.lengths[..completed].iter().map(|&length| usize::from(length)).sum();
     let after = block.address.wrapping_add(bytes as u64);
@@ -125,7 +108,7 @@ mod tests {
             flow,
             stack: StackEffect::Moves(0),
         };
-        let ending = ending(&shape, &block);
+        let ending = of(&shape, &block);
         assert_eq!(ending.after, 0x1001 + code.len() as u64);
         ending.last
     }

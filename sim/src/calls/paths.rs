@@ -85,6 +85,16 @@ impl Paths {
         id
     }
 
+    /// Appends paths that others have found, in order.
+    pub(crate) fn extend(&mut self, more: &[Path]) {
+        for path in more {
+            let id = PathId(self.paths.len() as u32);
+            self.numbers.insert((path.below, path.link, path.function), id);
+            self.paths.push(*path);
+            self.latest.push(None);
+        }
+    }
+
     /// Number of paths.
     pub fn len(&self) -> usize {
         self.paths.len()

@@ -14,6 +14,9 @@ impl<N: Namer> Replay<N> {
             self.last_rows.insert(self.state.cpu, self.last_row);
             self.last_row = self.last_rows.get(&number).copied().flatten();
         }
+        if let Some(timeline) = self.rows.timeline.as_mut().filter(|_| live) {
+            timeline.event(self.position, event, &self.state);
+        }
         self.state.apply(event);
         match *event {
             Event::Translation(id) => self.translation(id, tables),
@@ -33,7 +36,7 @@ impl<N: Namer> Replay<N> {
         }
         if let Some(calls) = &mut self.calls {
             let counts = live && self.baseline.is_some();
-            calls.event(self.position, event, counts, self.who.functions(), &self.state);
+            calls.event(self.position, event, counts, &self.state);
         }
         if live {
             self.model(event);
@@ -176,6 +179,9 @@ impl<N: Namer> Replay<N> {
     }
 
     pub(super) fn follow_context(&mut self) {
-        self.who.follow(&self.state, &self.addressing);
+        // Where calls are followed, others find who runs.
+        if self.calls.is_none() {
+            self.who.follow(&self.state, &self.addressing);
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::addressing::Now;
 use crate::functions::Namer;
 use crate::plans::{Plan, Plans};
 use crate::who::Charged;
-use strata_cachemodel::{Outcome, Progress, RefKind};
+use strata_cachemodel::{Hierarchy, Operand, Outcome, Progress, RefKind};
 use strata_workloads::trace::Definitions;
 
 /// Executions of one plan that were begun near at hand and are not counted yet.
@@ -24,16 +24,16 @@ impl Charge {
 }
 
 /// Why a row of executions near at hand ended.
-struct Stopped<'s> {
-    shape: usize,
-    addresses: &'s [u64],
-    iterations: u64,
-    how: How,
+pub(super) struct Stopped<'s> {
+    pub(super) shape: usize,
+    pub(super) addresses: &'s [u64],
+    pub(super) iterations: u64,
+    pub(super) how: How,
 }
 
 /// How far the last execution has come.
-enum How {
-    /// It is not known whom to charge.
+pub(super) enum How {
+    /// It is not known whom to charge, or more is to be done than to count it.
     NotBegun,
     /// To the end, but for the iterations of a `rep`.
     UpToIterations,
@@ -56,6 +56,7 @@ impl<N: Namer> Replay<N> {
             };
             let plan = plans.of(stopped.shape);
             if self.extent.range.contains(&self.position) {
+                self.rows.at(self.position);
                 self.finish_stopped(&stopped, tables, plans);
             }
             self.position += u64::from(plan.completed);
@@ -135,7 +136,7 @@ impl<N: Namer> Replay<N> {
             How::Begun(progress) => Some(progress),
         };
         if let Some(progress) = left {
-            let deviations = &mut self.rows.deviations[row];
+            let mut deviations = self.rows.deviating(row);
             self.hierarchy.go_on(
                 plans.parts(plan),
                 || &tables.blocks[plan.block as usize].lengths,
@@ -147,7 +148,13 @@ impl<N: Namer> Replay<N> {
         }
         if plan.repeats {
             self.count_iterations(plan, iterations, row, plans);
-            self.iterations_near(plan, again, iterations, row, tables, plans);
+            let mut deviations = self.rows.deviating(row);
+            references_near(
+                &mut self.hierarchy,
+                plan.references(plans.repeated(plan), again, iterations),
+                &mut Now { addressing: &mut self.addressing, tables },
+                |kind, outcome| deviations.deviate(kind, outcome),
+            );
         }
     }
 
@@ -185,42 +192,37 @@ impl<N: Namer> Replay<N> {
             self.hierarchy.count_near(fetches, reads, writes);
         }
     }
+}
 
-    /// The operands of a `rep`, for each of its iterations.
-    fn iterations_near(
-        &mut self,
-        plan: &Plan,
-        starts: &[u64],
-        iterations: u64,
-        row: usize,
-        tables: &Definitions,
-        plans: &Plans,
-    ) {
-        let mut references = plan.references(plans.repeated(plan), starts, iterations);
-        let mut next = references.next();
-        let (mut reads, mut writes) = (0, 0);
-        while next.is_some() {
-            if let Some(mut near) = self.hierarchy.near() {
-                let mut good_for = 1 << 20;
-                while let Some((operand, va)) = next
-                    && good_for > 0
-                    && near.access(operand.kind, va, operand.bytes)
-                {
-                    good_for -= 1;
-                    reads += u64::from(operand.kind == RefKind::Read);
-                    writes += u64::from(operand.kind != RefKind::Read);
-                    next = references.next();
-                }
+/// Makes references that are counted as hits already, as many as possible near at hand; tells
+/// `unusual` of each that is no hit.
+pub(super) fn references_near<'o>(
+    hierarchy: &mut Hierarchy,
+    mut references: impl Iterator<Item = (&'o Operand, u64)>,
+    now: &mut Now<'_>,
+    mut unusual: impl FnMut(RefKind, &Outcome),
+) {
+    let mut next = references.next();
+    let (mut reads, mut writes) = (0, 0);
+    while next.is_some() {
+        if let Some(mut near) = hierarchy.near() {
+            let mut good_for = 1 << 20;
+            while let Some((operand, va)) = next
+                && good_for > 0
+                && near.access(operand.kind, va, operand.bytes)
+            {
+                good_for -= 1;
+                reads += u64::from(operand.kind == RefKind::Read);
+                writes += u64::from(operand.kind != RefKind::Read);
+                next = references.next();
             }
-            let Some((operand, va)) = next else { break };
-            let mut now = Now { addressing: &mut self.addressing, tables };
-            let bytes = u32::from(operand.bytes);
-            let outcome = self.hierarchy.access(operand.kind, va, bytes, &mut now);
-            if outcome != Outcome::HIT {
-                self.rows.deviations[row].deviate(operand.kind, &outcome);
-            }
-            next = references.next();
         }
-        self.hierarchy.count_near(0, reads, writes);
+        let Some((operand, va)) = next else { break };
+        let outcome = hierarchy.access(operand.kind, va, u32::from(operand.bytes), now);
+        if outcome != Outcome::HIT {
+            unusual(operand.kind, &outcome);
+        }
+        next = references.next();
     }
+    hierarchy.count_near(0, reads, writes);
 }

@@ -2,6 +2,7 @@
 
 use super::SweepPoint;
 use super::plan::{Model, Served, SweepPass, Tlbs};
+use crate::calls::Course;
 use crate::error::Error;
 use crate::functions::Nameless;
 use crate::replay::{Extent, Replay};
@@ -67,7 +68,7 @@ impl Sweeping {
             several => {
                 let batch = &*batch;
                 several.par_iter_mut().for_each(|run| {
-                    run.replay.batch_with(batch, &mut batch.new.clone());
+                    run.replay.batch_with(batch, &mut batch.new.clone(), &Course::default());
                     run.run_lowers();
                 });
             }

@@ -5,13 +5,15 @@ mod counts;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::BufReader;
 use std::path::PathBuf;
 
 use counts::{Counted, Counts};
 use strata_cachemodel::Machine;
 use strata_sim::{
-    Arrival, CallRecord, CaptureNames, Extent, FunctionId, PathId, Replay, Scene, Tracer, Visit,
-    for_each_batch,
+    Arrival, CallFollower, CallRecord, CaptureNames, Extent, FunctionId, PathId, Replay, Scene,
+    Tracer, Visit, for_each_batch, for_each_batch_behind,
 };
 use strata_symbols::{DomainId, Layer};
 use strata_workloads::manifest::CaptureManifest;
@@ -48,12 +50,11 @@ enum Names {
     WithLines,
 }
 
-/// The whole sample.
-fn replay(naming: Names, tracer: Option<Box<Watch>>) -> Replay<CaptureNames> {
+/// Machine, names and trace of the sample.
+fn opened(naming: Names) -> (Machine, CaptureNames, TraceReader<BufReader<File>>) {
     let folder = sample();
     let manifest = CaptureManifest::load(&folder).expect("the sample has a manifest");
     let mut names = CaptureNames::open(&folder, &manifest).expect("the sample has symbols");
-    let machine = Machine::load("vee07").expect("a built-in preset");
     let trace =
         || TraceReader::open(&folder.join(&manifest.trace)).expect("the sample has a trace");
     if naming != Names::AtTheEnd {
@@ -62,15 +63,15 @@ fn replay(naming: Names, tracer: Option<Box<Watch>>) -> Replay<CaptureNames> {
     if naming == Names::WithLines {
         names.tell_lines();
     }
+    (Machine::load("vee07").expect("a built-in preset"), names, trace())
+}
+
+/// The whole sample.
+fn replay(naming: Names) -> Replay<CaptureNames> {
+    let (machine, names, trace) = opened(naming);
     let (replay, _) = for_each_batch(
-        trace(),
-        |state| {
-            let mut replay = Replay::new(&machine, names, state, Extent::default());
-            if let Some(tracer) = tracer {
-                replay.trace(tracer);
-            }
-            replay
-        },
+        trace,
+        |state| Replay::new(&machine, names, state, Extent::default()),
         |replay, batch| {
             replay.batch(batch);
             true
@@ -86,8 +87,19 @@ fn check(names: &CaptureNames) {
 }
 
 fn traced() -> (Box<Watch>, CallRecord) {
-    let replay = replay(Names::Beforehand, Some(Box::default()));
-    let (_, names, tracer, record) = replay.finish_traced().expect("all laws hold");
+    let (machine, names, trace) = opened(Names::Beforehand);
+    let mut follower = CallFollower::new(names, trace.lacks(), Extent::default());
+    let (replay, _) = for_each_batch_behind(
+        trace,
+        &mut follower,
+        |state| Replay::traced(&machine, state, Extent::default(), Box::<Watch>::default()),
+        |replay, batch, course| {
+            replay.batch_along(batch, course);
+            true
+        },
+    )
+    .expect("the trace is whole");
+    let (_, names, tracer, record) = replay.finish_traced(follower).expect("all laws hold");
     check(&names);
     let tracer: Box<dyn Any> = tracer;
     (tracer.downcast().expect("the tracer given"), record)
@@ -127,7 +139,7 @@ fn callgrinds() -> Counted {
 
 #[test]
 fn every_line_of_the_program_counts_what_callgrind_counts() {
-    let (profile, names) = replay(Names::WithLines, None).finish().expect("all laws hold");
+    let (profile, names) = replay(Names::WithLines).finish().expect("all laws hold");
     check(&names);
     let mut lines: BTreeMap<(String, u32), u64> = BTreeMap::new();
     let mut deepest = 0;
@@ -161,7 +173,7 @@ fn every_function_of_the_program_counts_what_callgrind_counts() {
 #[test]
 fn names_learnt_beforehand_are_those_found_at_the_end() {
     let rows = |naming| {
-        let (profile, names) = replay(naming, None).finish().expect("all laws hold");
+        let (profile, names) = replay(naming).finish().expect("all laws hold");
         check(&names);
         let rows = profile.rows.into_iter();
         rows.map(|row| (row.function, row.counters)).collect::<Vec<_>>()

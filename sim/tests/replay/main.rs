@@ -6,6 +6,8 @@ mod machine;
 mod naive;
 mod parts;
 mod stream;
+mod sweeps;
+mod timeline;
 
 use proptest::prelude::*;
 use strata_cachemodel::Machine;

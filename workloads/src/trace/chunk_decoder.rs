@@ -140,11 +140,54 @@ impl ChunkDecoder {
         Ok(true)
     }
 
+    /// As [`fill`](Self::fill), of shapes and events only; the other columns may be empty. What
+    /// events tell of the stack pointer is then wrong.
+    pub(crate) fn fill_outline(
+        &mut self,
+        batch: &mut Batch,
+        tables: &Definitions,
+        coded: &Coded,
+    ) -> Decoded<bool> {
+        if self.tokens.is_empty() {
+            return Ok(false);
+        }
+        let mut instructions = 0;
+        while batch.shapes.len() < BATCH_EXECUTIONS
+            && batch.events.len() < BATCH_EVENTS
+            && !self.tokens.is_empty()
+        {
+            let token = self.tokens.byte()?;
+            if token == token::EVENT {
+                self.event(batch, tables)?;
+                continue;
+            }
+            let (id, shape) = self.shape(token, coded)?;
+            batch.shapes.push(id);
+            self.predictor.advance(id, &shape);
+            instructions += u64::from(shape.completed);
+        }
+        self.so_far.instructions += instructions;
+        self.so_far.executions += batch.shapes.len() as u64;
+        self.so_far.events += batch.events.len() as u64;
+        if self.tokens.is_empty() {
+            let Totals { rep_iterations, data_accesses, .. } = self.head.within;
+            (self.so_far.rep_iterations, self.so_far.data_accesses) =
+                (rep_iterations, data_accesses);
+            [&self.shapes, &self.events].into_iter().try_for_each(Bytes::finish)?;
+            self.hold_against_head()?;
+        }
+        Ok(true)
+    }
+
     /// Holds the decoded chunk against what its head promised.
     fn finish(&self) -> Decoded<()> {
         for column in [&self.shapes, &self.codes, &self.addresses, &self.iterations, &self.events] {
             column.finish()?;
         }
+        self.hold_against_head()
+    }
+
+    fn hold_against_head(&self) -> Decoded<()> {
         if self.so_far != self.head.within {
             return Err(Malformed::new(format!(
                 "the chunk holds {}, but its head says {}",
@@ -173,16 +216,8 @@ impl ChunkDecoder {
     /// Decodes one execution; returns the instructions it completed.
     #[inline]
     fn execution(&mut self, token: u8, batch: &mut Batch, coded: &Coded) -> Decoded<u64> {
+        let (id, shape) = self.shape(token, coded)?;
         let p = &mut self.predictor;
-        let id = match token & !token::CODES {
-            token::LIKELY => p.likely(),
-            token::SECOND => p.second(),
-            token::NUMBERED => ShapeId(self.shapes.bounded(u64::from(u32::MAX), "shape")? as u32),
-            _ => return Err(Malformed::new(format!("token {token:#x}"))),
-        };
-        let Some(shape) = p.enter(id, coded) else {
-            return Err(Malformed::new(format!("shape {id} is executed, not defined")));
-        };
         batch.shapes.push(id);
         let (slots, registers) = p.slots(&shape);
         if token & token::CODES == 0 {
@@ -205,6 +240,22 @@ impl ChunkDecoder {
         p.finish(&shape, iterations);
         p.advance(id, &shape);
         Ok(u64::from(shape.completed))
+    }
+
+    /// The shape that an execution's token tells of, made ready for use.
+    #[inline(always)]
+    fn shape(&mut self, token: u8, coded: &Coded) -> Decoded<(ShapeId, CodedShape)> {
+        let p = &mut self.predictor;
+        let id = match token & !token::CODES {
+            token::LIKELY => p.likely(),
+            token::SECOND => p.second(),
+            token::NUMBERED => ShapeId(self.shapes.bounded(u64::from(u32::MAX), "shape")? as u32),
+            _ => return Err(Malformed::new(format!("token {token:#x}"))),
+        };
+        match p.enter(id, coded) {
+            Some(shape) => Ok((id, shape)),
+            None => Err(Malformed::new(format!("shape {id} is executed, not defined"))),
+        }
     }
 
     /// Reads the number of iterations of an execution of `shape` and counts what they did.

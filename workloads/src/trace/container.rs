@@ -123,6 +123,16 @@ pub(crate) fn unpack(
     decompressor: &mut zstd::bulk::Decompressor<'_>,
     spare: &mut Vec<Vec<u8>>,
 ) -> Decoded<Unpacked> {
+    unpack_only(payload, decompressor, spare, |_| true)
+}
+
+/// The same for the columns whose number is wanted; the others come out empty and unverified.
+pub(crate) fn unpack_only(
+    payload: &[u8],
+    decompressor: &mut zstd::bulk::Decompressor<'_>,
+    spare: &mut Vec<Vec<u8>>,
+    is_wanted: impl Fn(usize) -> bool,
+) -> Decoded<Unpacked> {
     let mut bytes = Bytes::new(payload, "frame");
     let count = usize::from(bytes.byte()?);
     let mut all = Unpacked::default();
@@ -135,6 +145,10 @@ pub(crate) fn unpack(
         let body = bytes.take(stored as usize)?;
         let mut column = spare.pop().unwrap_or_default();
         column.clear();
+        if !is_wanted(number) {
+            all.columns.push(column);
+            continue;
+        }
         if stored == raw {
             column.extend_from_slice(body);
         } else {

@@ -11,8 +11,13 @@ use super::lacks::Lacks;
 use super::tables::Tables;
 use std::fs::File;
 use std::io::{BufReader, Read};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+
+mod outline;
+
+pub use outline::Outline;
 
 /// A whole trace file, opened by its index: all definitions in memory, chunks on demand and in any
 /// order, from any number of threads.
@@ -23,6 +28,8 @@ pub struct IndexedTrace {
     lacks: Lacks,
     tables: Arc<Tables>,
     chunks: Arc<[IndexEntry]>,
+    /// By chunk, how much of the tables is before it in the file.
+    known: Arc<[TableSizes]>,
     ending: Ending,
 }
 
@@ -50,7 +57,12 @@ impl IndexedTrace {
             return Err(damaged(next, Malformed::new("the end is not at the end of the file")));
         }
         let mut tables = Tables::default();
-        for entry in entries.iter().filter(|entry| entry.kind == FrameKind::Definitions) {
+        let mut known = Vec::new();
+        for entry in &entries {
+            if entry.kind == FrameKind::Chunk {
+                known.push(TableSizes::of(&tables.defined));
+                continue;
+            }
             let (columns, _) = frames.columns(entry.offset, FrameKind::Definitions)?;
             tables.extend(&columns).map_err(|what| damaged(entry.offset, what))?;
         }
@@ -66,6 +78,7 @@ impl IndexedTrace {
             lacks: header.lacks,
             tables: Arc::new(tables),
             chunks: entries.into_iter().filter(|e| e.kind == FrameKind::Chunk).collect(),
+            known: known.into(),
             ending,
             file: Arc::new(file),
         })
@@ -89,6 +102,22 @@ impl IndexedTrace {
     /// The chunks in order.
     pub fn chunks(&self) -> &[IndexEntry] {
         &self.chunks
+    }
+
+    /// How much of the tables who reads the trace front to back knows when chunk `number` begins.
+    ///
+    /// # Panics
+    /// If there is no such chunk.
+    pub fn known_tables(&self, number: usize) -> TableSizes {
+        self.known[number]
+    }
+
+    /// The outline of these chunks, to be read front to back.
+    ///
+    /// # Errors
+    /// If the decompressor finds no memory.
+    pub fn outline(&self, chunks: Range<usize>) -> Result<Outline<'_>, TraceError> {
+        Outline::new(self, chunks)
     }
 
     /// Totals, table sizes and hash.
@@ -123,13 +152,11 @@ impl IndexedTrace {
     }
 
     fn chunk_columns(&self, number: usize) -> Result<(ChunkHead, Vec<Vec<u8>>), TraceError> {
-        let &IndexEntry { offset, before, within, .. } = &self.chunks[number];
-        let (columns, _) = Frames::new(&self.file)?.columns(offset, FrameKind::Chunk)?;
+        let entry = &self.chunks[number];
+        let (columns, _) = Frames::new(&self.file)?.columns(entry.offset, FrameKind::Chunk)?;
         let head = columns.first().map_or(&[][..], Vec::as_slice);
-        let head = ChunkHead::decode(head).map_err(|what| damaged(offset, what))?;
-        if (head.before, head.within) != (before, within) {
-            return Err(damaged(offset, Malformed::new("the chunk is not the one in the index")));
-        }
+        let head = ChunkHead::decode(head).map_err(|what| damaged(entry.offset, what))?;
+        is_indexed(&head, entry)?;
         Ok((head, columns))
     }
 }
@@ -172,6 +199,14 @@ impl IndexedChunk {
     }
 }
 
+/// Whether a chunk is the one that its entry promises.
+fn is_indexed(head: &ChunkHead, entry: &IndexEntry) -> Result<(), TraceError> {
+    if (head.before, head.within) == (entry.before, entry.within) {
+        return Ok(());
+    }
+    Err(damaged(entry.offset, Malformed::new("the chunk is not the one in the index")))
+}
+
 fn damaged(offset: u64, what: Malformed) -> TraceError {
     TraceError::Damaged { offset, what: what.0 }
 }
@@ -180,11 +215,13 @@ fn damaged(offset: u64, what: Malformed) -> TraceError {
 struct Frames<'f> {
     file: &'f File,
     decompressor: zstd::bulk::Decompressor<'static>,
+    payload: Vec<u8>,
 }
 
 impl<'f> Frames<'f> {
     fn new(file: &'f File) -> Result<Self, TraceError> {
-        Ok(Frames { file, decompressor: zstd::bulk::Decompressor::new()? })
+        let decompressor = zstd::bulk::Decompressor::new()?;
+        Ok(Frames { file, decompressor, payload: Vec::new() })
     }
 
     fn columns(
@@ -192,17 +229,28 @@ impl<'f> Frames<'f> {
         offset: u64,
         expected: FrameKind,
     ) -> Result<(Vec<Vec<u8>>, u64), TraceError> {
+        self.columns_only(offset, expected, &mut Vec::new(), |_| true)
+    }
+
+    /// As [`container::unpack_only`], of the frame at `offset`; also the offset of the next.
+    fn columns_only(
+        &mut self,
+        offset: u64,
+        expected: FrameKind,
+        spare: &mut Vec<Vec<u8>>,
+        is_wanted: impl Fn(usize) -> bool,
+    ) -> Result<(Vec<Vec<u8>>, u64), TraceError> {
         let mut input = BufReader::new(At { file: self.file, offset });
         let length = match container::read_frame_head(&mut input)? {
             NextFrame::Frame { kind, length } if kind == expected => length,
             NextFrame::Malformed(what) => return Err(damaged(offset, what)),
             _ => return Err(damaged(offset, Malformed::new("the index points elsewhere"))),
         };
-        let mut payload = Vec::new();
-        if container::read_payload(&mut input, length, &mut payload)?.is_none() {
+        if container::read_payload(&mut input, length, &mut self.payload)?.is_none() {
             return Err(damaged(offset, Malformed::new("a frame runs past the end of the file")));
         }
-        let unpacked = container::unpack(&payload, &mut self.decompressor, &mut Vec::new())
+        let (payload, decompressor) = (&self.payload, &mut self.decompressor);
+        let unpacked = container::unpack_only(payload, decompressor, spare, is_wanted)
             .map_err(|what| damaged(offset, what))?;
         Ok((unpacked.columns, offset + container::FRAME_HEAD + length))
     }

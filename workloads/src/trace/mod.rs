@@ -82,7 +82,7 @@ pub use event::{
     InterruptKind, Vcpu,
 };
 pub use index::{Ending, IndexEntry};
-pub use indexed::{IndexedChunk, IndexedTrace};
+pub use indexed::{IndexedChunk, IndexedTrace, Outline};
 pub use lacks::Lacks;
 pub use page::{
     PageFlags, PageMap, PageSize, Space, SpaceId, Translation, TranslationId, Walk, WalkId,

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use std::io::Write;
 use std::path::Path;
 use strata_workloads::trace::{
-    Batch, Definitions, IndexedTrace, Lacks, TableSizes, TraceReader, TraceWriter,
+    Batch, Definitions, Event, IndexedTrace, Interrupt, Lacks, ShapeId, TableSizes, TraceReader,
+    TraceWriter,
 };
 
 pub(crate) fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -68,6 +69,44 @@ proptest! {
         }
         let all: Vec<Item> = chunks.into_iter().flatten().flatten().collect();
         prop_assert_eq!(all, items);
+    }
+
+    #[test]
+    fn an_outline_is_the_same_without_addresses(bytes in any_bytes(), split in any::<usize>()) {
+        let made_up = stream(&bytes);
+        let (items, _) = expected(&made_up);
+        let bytes = write(&made_up).unwrap();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&bytes).unwrap();
+        let trace = IndexedTrace::open(file.path()).unwrap();
+        let mut reader = TraceReader::new(&bytes[..]).unwrap();
+        let (mut begun, mut known) = (0, Vec::new());
+        while reader.read(&mut Batch::default()).unwrap() {
+            if reader.chunks() > begun {
+                begun = reader.chunks();
+                known.push(TableSizes::of(reader.tables()));
+            }
+        }
+        let count = trace.chunks().len();
+        prop_assert_eq!((0..count).map(|n| trace.known_tables(n)).collect::<Vec<_>>(), known);
+        let mut found = Vec::new();
+        let split = split % (count + 1);
+        for part in [0..split, split..count] {
+            let mut outline = trace.outline(part.clone()).unwrap();
+            let mut numbers = part;
+            prop_assert!(!outline.read(&mut Batch::default()).unwrap());
+            while let Some((number, head)) = outline.next_chunk().unwrap() {
+                prop_assert_eq!(Some(number), numbers.next());
+                prop_assert_eq!(head, &trace.head(number).unwrap());
+                let mut batch = Batch::default();
+                while outline.read(&mut batch).unwrap() {
+                    found.extend(outline_of(&batch));
+                }
+            }
+            prop_assert_eq!(numbers.next(), None);
+        }
+        let wanted: Vec<_> = items.iter().map(outlined).collect();
+        prop_assert_eq!(found, wanted);
     }
 
     #[test]
@@ -228,4 +267,35 @@ fn what_a_stream_lacks_may_be_known_at_its_end_only() {
     let reader = TraceReader::new(&sink.get_ref()[..]).unwrap();
     assert_eq!((reader.lacks(), reader.description()), (lacks, "made up"));
     assert_eq!(sink.get_ref()[31..], before[31..]);
+}
+
+/// What an outline keeps of an item: the shape, or the event without what the stack pointer was.
+fn outlined(item: &Item) -> (Option<ShapeId>, Option<Event>) {
+    match item {
+        Item::Execution { shape, .. } => (Some(*shape), None),
+        Item::Event(event) => (None, Some(without_stack(event))),
+    }
+}
+
+fn without_stack(event: &Event) -> Event {
+    match event {
+        Event::Interrupt(interrupt) => {
+            Event::Interrupt(Interrupt { stack_before: 0, ..*interrupt })
+        }
+        Event::StackPointer { .. } => Event::StackPointer { value: 0 },
+        other => other.clone(),
+    }
+}
+
+fn outline_of(batch: &Batch) -> Vec<(Option<ShapeId>, Option<Event>)> {
+    assert!(batch.addresses.is_empty() && batch.stack_pointers.is_empty());
+    let mut all = Vec::new();
+    let mut events = batch.events.iter().peekable();
+    for (index, shape) in batch.shapes.iter().map(Some).chain([None]).enumerate() {
+        while let Some((_, event)) = events.next_if(|(before, _)| *before as usize <= index) {
+            all.push((None, Some(without_stack(event))));
+        }
+        all.extend(shape.map(|shape| (Some(*shape), None)));
+    }
+    all
 }

@@ -89,7 +89,7 @@ impl Lab {
         let mut pages = Vec::new();
         let mut tlb = self.unit.first[1].tlb.clone();
         let all = Flush::everything(FlushCause::Other);
-        tlb.flush(&all, &self.unit.owners, |removed| pages.push(removed.key.first_vpn()));
+        tlb.flush(&all, &self.unit.owners, |removed, _| pages.push(removed.key.first_vpn()));
         pages.sort_unstable();
         pages
     }

@@ -1,0 +1,259 @@
+//! Where the results of each command have their rows, and what tells one row from another.
+
+/// Rows of one kind in a command's JSON.
+#[derive(Debug)]
+pub(crate) struct RowsAt {
+    /// What a row is.
+    pub(crate) name: &'static str,
+    /// Lists within lists: where each is, with dots between keys, and the keys that name its rows.
+    pub(crate) lists: &'static [(&'static str, &'static [&'static str])],
+    /// What becomes of rows of one name.
+    pub(crate) repeats: Repeats,
+}
+
+/// What becomes of rows of one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeats {
+    /// Counts are added up; what cannot be added is left out.
+    Sum,
+    /// The same, and how many there are is a count of this name.
+    Count(&'static str),
+    /// They are told apart by their number: the order is a part of the result.
+    Number,
+}
+
+/// What a command's results look like.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    /// As in the key `command`.
+    pub(crate) command: &'static str,
+    /// Its rows; of JSON of another form, those that are there.
+    pub(crate) rows: &'static [RowsAt],
+    /// Columns of CSV that name a row: the first of these lists of which all are there.
+    pub(crate) csv_names: &'static [&'static [&'static str]],
+    /// Whether rows of CSV sum to the whole.
+    pub(crate) csv_sums: bool,
+    /// Keys at the top that say how the result came about, besides those of every command.
+    pub(crate) settings: &'static [&'static str],
+}
+
+const CODE: &[&str] = &["layer", "module", "function"];
+
+/// What is known of each command. A command that is not here is compared by the lists of objects
+/// at the top of its JSON, whose rows are named by what is text in them.
+const SHAPES: &[Shape] = &[
+    Shape {
+        command: "replay",
+        rows: &[RowsAt {
+            name: "by",
+            lists: &[("by", &["layer", "module", "function", "owner", "space", "page", "object"])],
+            repeats: Repeats::Sum,
+        }],
+        csv_names: &[&["layer", "owner", "space", "module", "object", "address"], CODE],
+        csv_sums: true,
+        settings: &["grouped_by", "layers"],
+    },
+    Shape {
+        command: "annotate",
+        rows: &[RowsAt {
+            name: "functions",
+            lists: &[("rows", CODE)],
+            repeats: Repeats::Count("entries"),
+        }],
+        csv_names: &[CODE],
+        csv_sums: true,
+        settings: &["attribution", "vee07_lag", "layers"],
+    },
+    Shape {
+        command: "flow",
+        rows: &[RowsAt { name: "rows", lists: &[("rows", CODE)], repeats: Repeats::Number }],
+        csv_names: &[CODE],
+        csv_sums: false,
+        settings: &["stage", "from", "via", "to", "nth"],
+    },
+    Shape {
+        command: "callgraph",
+        rows: &[
+            RowsAt { name: "paths", lists: &[("paths", &["frames"])], repeats: Repeats::Sum },
+            RowsAt { name: "functions", lists: &[("functions", CODE)], repeats: Repeats::Sum },
+        ],
+        csv_names: &[&["path"], CODE],
+        csv_sums: false,
+        settings: &["grouped_by", "layers", "root"],
+    },
+    Shape {
+        command: "life",
+        rows: &[
+            RowsAt { name: "phases", lists: &[("phases", &["name"])], repeats: Repeats::Sum },
+            RowsAt {
+                name: "layers of phases",
+                lists: &[("phases", &["name"]), ("layers", &["layer"])],
+                repeats: Repeats::Sum,
+            },
+            RowsAt {
+                name: "outside, a life under way",
+                lists: &[("outside.between", &["layer"])],
+                repeats: Repeats::Sum,
+            },
+            RowsAt {
+                name: "outside, none under way",
+                lists: &[("outside.idle", &["layer"])],
+                repeats: Repeats::Sum,
+            },
+        ],
+        csv_names: &[&["phase", "layer"]],
+        csv_sums: true,
+        settings: &["rules"],
+    },
+    Shape {
+        command: "info",
+        rows: &[
+            RowsAt { name: "layers", lists: &[("layers", &["layer"])], repeats: Repeats::Sum },
+            RowsAt { name: "vCPUs", lists: &[("vcpu_list", &["vcpu"])], repeats: Repeats::Sum },
+        ],
+        csv_names: &[&["of", "name"]],
+        csv_sums: false,
+        settings: &["guest_command", "deterministic", "description"],
+    },
+    Shape {
+        command: "check",
+        rows: &[RowsAt { name: "broken", lists: &[("broken", &["law"])], repeats: Repeats::Sum }],
+        csv_names: &[&["of", "name"]],
+        csv_sums: false,
+        settings: &["sound"],
+    },
+    Shape {
+        command: "sweep",
+        rows: &[RowsAt {
+            name: "points",
+            lists: &[("points", &["set"])],
+            repeats: Repeats::Number,
+        }],
+        csv_names: &[&["set"]],
+        csv_sums: false,
+        settings: &[],
+    },
+    Shape {
+        command: "exits",
+        rows: &[RowsAt { name: "rows", lists: &[("rows", &["key"])], repeats: Repeats::Number }],
+        csv_names: &[&["key"]],
+        csv_sums: false,
+        settings: &["unit", "by"],
+    },
+];
+
+impl Shape {
+    /// That of a command; `None` if nothing is known of it.
+    pub(crate) fn of(command: &str) -> Option<&'static Shape> {
+        SHAPES.iter().find(|shape| shape.command == command)
+    }
+}
+
+/// Keys that every command has and that are no results: where they come from and of what.
+pub(crate) const HEAD: &[&str] = &[
+    "machine",
+    "machine_parameters",
+    "semantics",
+    "event_delivery",
+    "device_dma",
+    "trace_hash",
+    "range",
+    "first_instruction",
+    "end_instruction",
+    "warm_up",
+    "warm_up_instructions",
+    "scenario",
+    "truncated",
+    "trace_truncated",
+    "lacks",
+    "trace_lacks",
+    "patches",
+    "guest_patches",
+];
+
+/// Keys that are neither results nor worth a word if they differ.
+pub(crate) const ASIDE: &[&str] = &[
+    "schema",
+    "strata",
+    "command",
+    "version",
+    "units",
+    "source",
+    "symbols",
+    "remarks",
+    "notes",
+    "named",
+    "sorted_by",
+    "metric",
+    "shown",
+    "flow",
+    "identities",
+    "ambiguous",
+    "others",
+];
+
+/// A number's one name, whether it comes from JSON or CSV.
+pub(crate) fn metric_name(path: &str) -> String {
+    let name = path.to_ascii_lowercase().replace(['.', ' ', '-'], "_");
+    match name.as_str() {
+        "page_walks_walks" => "page_walks".to_owned(),
+        "page_walks_accesses" => "walk_accesses".to_owned(),
+        "page_walks_memory_accesses" => "walk_memory_accesses".to_owned(),
+        "instructions_share_percent" => "share_percent".to_owned(),
+        _ => match name.strip_suffix("_misses_per_1000_instructions") {
+            Some(structure) => format!("{structure}_mpki"),
+            None => name,
+        },
+    }
+}
+
+/// Whether numbers of this name may be added up: counts may; rates, places and extremes may not.
+pub(crate) fn is_additive(metric: &str) -> bool {
+    let last = metric.rsplit('_').next().unwrap_or_default();
+    let other = [
+        "percent",
+        "mpki",
+        "mean",
+        "median",
+        "p95",
+        "p99",
+        "min",
+        "max",
+        "instruction",
+        "ratio",
+        "at",
+        "cpu",
+        "depth",
+        "life",
+    ];
+    !other.contains(&last)
+}
+
+/// Place in the order of reports: instructions, misses of each structure, walks, cycles, the rest.
+pub(crate) fn rank(metric: &str) -> usize {
+    const FIRST: &[&str] = &[
+        "instructions",
+        "l1i_misses",
+        "l1d_misses",
+        "l2_misses",
+        "l3_misses",
+        "itlb_misses",
+        "dtlb_misses",
+        "stlb_misses",
+        "page_walks",
+        "estimated_cycles",
+    ];
+    let place = |name: &str| FIRST.iter().position(|first| *first == name);
+    if let Some(place) = place(metric) {
+        return place;
+    }
+    for (offset, prefix) in [(1, "inclusive_"), (2, "self_")] {
+        if let Some(place) = metric.strip_prefix(prefix).and_then(place) {
+            return offset * FIRST.len() + place;
+        }
+    }
+    3 * FIRST.len()
+}
+
+/// How many places of [`rank`] are for what a report is mostly about.
+pub(crate) const RANKED: usize = 30;
