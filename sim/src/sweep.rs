@@ -54,6 +54,7 @@ impl SweepPoint {
             classes: None,
             data: None,
             unknown_partitions: UnknownPartitions::default(),
+            timeline: None,
         }
     }
 
