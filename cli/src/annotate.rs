@@ -1,13 +1,11 @@
 //! `strata annotate`: a row for each entry of a function.
 
-use crate::capture_input::CaptureInput;
-use crate::machine_args::MachineArgs;
 use crate::output_args::{OutputArgs, TableFormat};
-use crate::quantity::{self, RowLimit, Span};
-use crate::replaying::{Replaying, Traced};
+use crate::quantity::{self, RowLimit};
+use crate::replayed_args::{CountedArgs, ReplayedArgs};
+use crate::replaying::Traced;
 use crate::talk::TalkArgs;
 use anyhow::bail;
-use std::path::PathBuf;
 use strata_results::{AnnotationReport, AnnotationSelection};
 use strata_sim::{Annotation, Attribution, Figure4, FlowQuery, Kept, Names, Trigger};
 use strata_symbols::Layer;
@@ -18,11 +16,8 @@ use strata_symbols::Layer;
 /// instructions may end in k, M or G.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AnnotateArgs {
-    /// Capture folder, trace file, or - for a trace on standard input
-    #[arg(value_name = "CAPTURE")]
-    capture: PathBuf,
     #[command(flatten)]
-    machine: MachineArgs,
+    replayed: ReplayedArgs,
     /// Show the 26 counters of Figure 4
     #[arg(long)]
     stats: bool,
@@ -45,24 +40,17 @@ pub(crate) struct AnnotateArgs {
     /// Show this layer only (hypervisor, dom0-kernel, dom1-user, idle, …); may be repeated
     #[arg(long, value_name = "LAYER")]
     layer: Vec<Layer>,
+    /// Show this CPU of the trace only; may be repeated
+    #[arg(long, value_name = "CPU")]
+    cpu: Vec<u16>,
     /// How the result is written
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     format: TableFormat,
     /// Rows to show, or `all` [default: 40 in a table, else all]
     #[arg(long, value_name = "N", value_parser = quantity::rows)]
     top: Option<RowLimit>,
-    /// Instructions to replay, as in 5M..20M, 5M.. or ..20M; caches are cold at its start
-    #[arg(long, value_name = "A..B", value_parser = quantity::span)]
-    range: Option<Span>,
-    /// Instructions at the start that warm the caches and have no rows
-    #[arg(long, value_name = "N", default_value = "0", value_parser = quantity::quantity)]
-    warm_up: u64,
-    /// Replay without names
-    #[arg(long)]
-    no_symbols: bool,
-    /// Replay what is whole of a trace that ends early
-    #[arg(long)]
-    allow_truncated: bool,
+    #[command(flatten)]
+    counted: CountedArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -81,24 +69,14 @@ pub(crate) fn run(args: AnnotateArgs) -> anyhow::Result<()> {
     if args.format == TableFormat::Parquet {
         args.output.check_parquet()?;
     }
-    let machine = args.machine.load()?;
+    let replaying = args.counted.apply(args.replayed.replaying(args.talk)?);
     let attribution = if args.until_next { Attribution::UntilNext } else { Attribution::Function };
     let counts = args.stats || args.format == TableFormat::Json;
     let kept = if counts { Kept::Counters } else { Kept::Instructions };
-    if let (true, Some(why)) = (args.stats, Figure4::no_laws(&machine)) {
+    if let (true, Some(why)) = (args.stats, Figure4::no_laws(&replaying.machine)) {
         args.talk.note(&format!("the 17 identities of figure 4 do not apply: {why}"));
     }
-    let replaying = Replaying {
-        machine,
-        span: args.range.unwrap_or(Span { from: 0, to: None }),
-        warm_up: args.warm_up,
-        symbols: !args.no_symbols,
-        allow_truncated: args.allow_truncated,
-        classify: false,
-        data: None,
-        talk: args.talk,
-    };
-    let input = CaptureInput::open(&args.capture)?;
+    let input = args.replayed.open()?;
     let traced = replaying.trace(&input, Annotation::new(attribution, kept)?)?;
     let Traced { tracer, record, report } = traced;
     if !report.known().instructions() {
@@ -127,6 +105,7 @@ pub(crate) fn run(args: AnnotateArgs) -> anyhow::Result<()> {
         stats: args.stats,
         lag: args.vee07_lag,
         layers: args.layer,
+        cpus: args.cpu,
         window,
         top: args.top.map_or(default_top, |limit| limit.0),
     };

@@ -1,13 +1,11 @@
 //! `strata callgraph`: what every path of calls costs.
 
-use crate::capture_input::CaptureInput;
-use crate::machine_args::MachineArgs;
 use crate::output_args::{OutputArgs, TableFormat, Written};
-use crate::quantity::{self, RowLimit, Span};
-use crate::replaying::{Replaying, Traced};
+use crate::quantity::{self, RowLimit};
+use crate::replayed_args::{CountedArgs, ReplayedArgs};
+use crate::replaying::Traced;
 use crate::talk::TalkArgs;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use std::path::PathBuf;
 use strata_results::{CallExport, CallGraphReport, CallSelection, CallsBy, Metric};
 use strata_sim::CallGraph;
 use strata_symbols::Layer;
@@ -17,11 +15,8 @@ use strata_symbols::Layer;
 /// Numbers of instructions may end in k, M or G (thousands, millions, billions).
 #[derive(Debug, clap::Args)]
 pub(crate) struct CallgraphArgs {
-    /// Capture folder, trace file, or - for a trace on standard input
-    #[arg(value_name = "CAPTURE")]
-    capture: PathBuf,
     #[command(flatten)]
-    machine: MachineArgs,
+    replayed: ReplayedArgs,
     /// What costs are measured in, and rows sorted by
     #[arg(long, value_name = "NAME", default_value = "instructions", value_parser = names(Metric::all().into_iter().map(Metric::name)).try_map(|name| name.parse::<Metric>()))]
     metric: Metric,
@@ -49,18 +44,8 @@ pub(crate) struct CallgraphArgs {
     /// Write for another tool: collapsed stacks, a flame graph as SVG, callgrind's format, a Firefox profile, or a graph for Graphviz
     #[arg(long, value_name = "TOOL", conflicts_with = "format", value_parser = names(CallExport::ALL.map(CallExport::name)).try_map(|name| name.parse::<CallExport>()))]
     export: Option<CallExport>,
-    /// Instructions to replay, as in 5M..20M, 5M.. or ..20M; caches are cold at its start
-    #[arg(long, value_name = "A..B", value_parser = quantity::span)]
-    range: Option<Span>,
-    /// Instructions at the start that warm the caches and are not counted
-    #[arg(long, value_name = "N", default_value = "0", value_parser = quantity::quantity)]
-    warm_up: u64,
-    /// Replay without names
-    #[arg(long)]
-    no_symbols: bool,
-    /// Replay what is whole of a trace that ends early
-    #[arg(long)]
-    allow_truncated: bool,
+    #[command(flatten)]
+    counted: CountedArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -87,7 +72,7 @@ pub(crate) fn run(args: CallgraphArgs) -> anyhow::Result<()> {
     if args.format == TableFormat::Parquet {
         args.output.check_parquet()?;
     }
-    let machine = args.machine.load()?;
+    let replaying = args.counted.apply(args.replayed.replaying(args.talk)?);
     let is_table = args.export.is_none() && args.format == TableFormat::Table;
     let is_graph = args.export == Some(CallExport::Dot);
     let default_share = if is_table || is_graph { SHARE } else { 0.0 };
@@ -101,17 +86,7 @@ pub(crate) fn run(args: CallgraphArgs) -> anyhow::Result<()> {
         top: args.top.map_or(default_top, |limit| limit.0),
         depth: args.depth,
     };
-    let replaying = Replaying {
-        machine,
-        span: args.range.unwrap_or(Span { from: 0, to: None }),
-        warm_up: args.warm_up,
-        symbols: !args.no_symbols,
-        allow_truncated: args.allow_truncated,
-        classify: false,
-        data: None,
-        talk: args.talk,
-    };
-    let input = CaptureInput::open(&args.capture)?;
+    let input = args.replayed.open()?;
     let Traced { tracer, record, report } = replaying.trace(&input, CallGraph::new())?;
     let tree = tracer.into_tree(&record.paths, &record.functions);
     tree.check(&report.profile.total)?;

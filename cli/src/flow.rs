@@ -1,14 +1,13 @@
 //! `strata flow`: functions in order between two of them.
 
-use crate::capture_input::CaptureInput;
-use crate::machine_args::MachineArgs;
 use crate::output_args::{OutputArgs, TableFormat, Written};
-use crate::quantity::{self, RowLimit, Span};
-use crate::replaying::{Replaying, Traced};
+use crate::quantity::{self, RowLimit};
+use crate::replayed_args::{NamesArgs, ReplayedArgs};
+use crate::replaying::Traced;
 use crate::talk::TalkArgs;
 use anyhow::bail;
+use clap::ArgGroup;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use std::path::PathBuf;
 use strata_results::FlowReport;
 use strata_sim::{
     Annotation, Attribution, Flow, FlowQuery, FlowSelection, Kept, Names, Stage, Trigger,
@@ -21,14 +20,12 @@ use strata_symbols::Layer;
 /// A function is FUNCTION or LAYER:FUNCTION, in which * stands for anything and domU for every domain but 0:
 /// tcp_sendmsg, dom0-kernel:netif_*, domU-kernel:tcp_*.
 #[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("beginning").args(["from", "stage"]).required(true)))]
 pub(crate) struct FlowArgs {
-    /// Capture folder, trace file, or - for a trace on standard input
-    #[arg(value_name = "CAPTURE")]
-    capture: PathBuf,
     #[command(flatten)]
-    machine: MachineArgs,
+    replayed: ReplayedArgs,
     /// Begin when this is entered
-    #[arg(long, value_name = "FUNCTION", required_unless_present = "stage", requires = "to")]
+    #[arg(long, value_name = "FUNCTION", requires = "to")]
     from: Option<Trigger>,
     /// End when this is entered
     #[arg(long, value_name = "FUNCTION", requires = "from")]
@@ -54,6 +51,9 @@ pub(crate) struct FlowArgs {
     /// Show this layer only (hypervisor, dom0-kernel, dom1-user, idle, …); may be repeated
     #[arg(long, value_name = "LAYER")]
     layer: Vec<Layer>,
+    /// Show this CPU of the trace only; may be repeated
+    #[arg(long, value_name = "CPU")]
+    cpu: Vec<u16>,
     /// Show functions at most this many calls above the first one
     #[arg(long, value_name = "N")]
     depth: Option<u32>,
@@ -63,15 +63,8 @@ pub(crate) struct FlowArgs {
     /// Rows to show, or `all` [default: 200 in a table, else all]
     #[arg(long, value_name = "N", value_parser = quantity::rows)]
     top: Option<RowLimit>,
-    /// Instructions to replay, as in 5M..20M, 5M.. or ..20M
-    #[arg(long, value_name = "A..B", value_parser = quantity::span)]
-    range: Option<Span>,
-    /// Replay without names
-    #[arg(long)]
-    no_symbols: bool,
-    /// Replay what is whole of a trace that ends early
-    #[arg(long)]
-    allow_truncated: bool,
+    #[command(flatten)]
+    names: NamesArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -107,17 +100,8 @@ pub(crate) fn run(args: FlowArgs) -> anyhow::Result<()> {
         },
         (None, None) => bail!("a flow needs --from and --to, or --stage"),
     };
-    let replaying = Replaying {
-        machine: args.machine.load()?,
-        span: args.range.unwrap_or(Span { from: 0, to: None }),
-        warm_up: 0,
-        symbols: !args.no_symbols,
-        allow_truncated: args.allow_truncated,
-        classify: false,
-        data: None,
-        talk: args.talk,
-    };
-    let input = CaptureInput::open(&args.capture)?;
+    let replaying = args.names.apply(args.replayed.replaying(args.talk)?);
+    let input = args.replayed.open()?;
     let tracer = Annotation::new(Attribution::UntilNext, Kept::Instructions)?;
     let Traced { tracer, record, report } = replaying.trace(&input, tracer)?;
     if !report.known().instructions() {
@@ -126,8 +110,12 @@ pub(crate) fn run(args: FlowArgs) -> anyhow::Result<()> {
     let entries = tracer.finish()?;
     let names = Names::new(record.paths, record.functions);
     let found = query.find(&entries, &names)?;
-    let selection =
-        FlowSelection { layers: args.layer, depth: args.depth, collapse: args.collapse_repeats };
+    let selection = FlowSelection {
+        layers: args.layer,
+        cpus: args.cpu,
+        depth: args.depth,
+        collapse: args.collapse_repeats,
+    };
     let flow = Flow::new(&found, &entries, &names, &selection)?;
     if flow.elided > 0 {
         args.talk.note(&format!("{} rows left out as repetitions", flow.elided));

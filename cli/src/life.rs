@@ -1,10 +1,7 @@
 //! `strata life`: what a packet goes through, and what each part of it costs.
 
-use crate::capture_input::CaptureInput;
-use crate::machine_args::MachineArgs;
 use crate::output_args::{OutputArgs, TableFormat, Written};
-use crate::quantity::{self, Span};
-use crate::replaying::Replaying;
+use crate::replayed_args::ReplayedArgs;
 use crate::talk::TalkArgs;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
@@ -17,11 +14,8 @@ use strata_sim::{Direction, LifeChoice, LifeError, Lives, Rules};
 /// Where the stack batches packets, a life is a batch. Numbers of instructions may end in k, M or G.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LifeArgs {
-    /// Capture folder
-    #[arg(value_name = "CAPTURE")]
-    capture: PathBuf,
     #[command(flatten)]
-    machine: MachineArgs,
+    replayed: ReplayedArgs,
     /// Which packets: those that a guest sends (tx), or those for it (rx)
     #[arg(long, value_enum, default_value_t = Way::Tx, conflicts_with = "rules")]
     direction: Way,
@@ -37,12 +31,6 @@ pub(crate) struct LifeArgs {
     /// How the result is written
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     format: TableFormat,
-    /// Instructions to replay, as in 5M..20M, 5M.. or ..20M; caches are cold at its start
-    #[arg(long, value_name = "A..B", value_parser = quantity::span)]
-    range: Option<Span>,
-    /// Replay what is whole of a trace that ends early
-    #[arg(long)]
-    allow_truncated: bool,
     #[command(flatten)]
     output: OutputArgs,
     /// Replace the figure if it exists
@@ -83,17 +71,8 @@ pub(crate) fn run(args: LifeArgs) -> anyhow::Result<()> {
         (None, Way::Tx) => Rules::xen_net(Direction::Tx),
         (None, Way::Rx) => Rules::xen_net(Direction::Rx),
     };
-    let replaying = Replaying {
-        machine: args.machine.load()?,
-        span: args.range.unwrap_or(Span { from: 0, to: None }),
-        warm_up: 0,
-        symbols: true,
-        allow_truncated: args.allow_truncated,
-        classify: false,
-        data: None,
-        talk: args.talk,
-    };
-    let input = CaptureInput::open(&args.capture)?;
+    let replaying = args.replayed.replaying(args.talk)?;
+    let input = args.replayed.open()?;
     if input.folder.is_none() {
         bail!(
             "{}: a bare trace has no names, which phases are told by; give the capture folder",
@@ -121,6 +100,7 @@ pub(crate) fn run(args: LifeArgs) -> anyhow::Result<()> {
     let result = LifeResult {
         profile: &traced.report,
         lives: &lives,
+        returns: &traced.record.returns,
         chosen: chosen.map(|life| (life, called.as_str())),
     };
     let written = match args.format {

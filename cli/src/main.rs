@@ -17,6 +17,7 @@ mod machine_args;
 mod output_args;
 mod quantity;
 mod replay;
+mod replayed_args;
 mod replaying;
 mod reproduce;
 mod sample;

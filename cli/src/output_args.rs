@@ -91,9 +91,7 @@ impl OutputArgs {
             None => print(text),
         }
     }
-}
 
-impl OutputArgs {
     /// Writes a result that is made piece by piece.
     ///
     /// # Errors

@@ -3,15 +3,35 @@
 /// A number, with `k`, `M` or `G` for thousands, millions and billions.
 pub(crate) fn quantity(text: &str) -> Result<u64, String> {
     let expected =
-        || format!("`{text}` is not a number of instructions such as 250000, 250k, 5M or 1G");
+        || format!("`{text}` is not a number of instructions such as 250000, 250k, 1.5M or 1G");
     let (digits, factor) = match text.strip_suffix(['k', 'K', 'M', 'G']) {
         None => (text, 1),
         Some(digits) if text.ends_with('M') => (digits, 1_000_000),
         Some(digits) if text.ends_with('G') => (digits, 1_000_000_000),
         Some(digits) => (digits, 1_000),
     };
-    let number: u64 = digits.replace('_', "").parse().map_err(|_| expected())?;
-    number.checked_mul(factor).ok_or_else(|| format!("`{text}` does not fit in 64 bits"))
+    let digits = digits.replace('_', "");
+    let (whole, decimals) = digits.split_once('.').unwrap_or((&digits, "0"));
+    // Digits only: `parse` takes a sign, too.
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(decimals) {
+        return Err(expected());
+    }
+    let too_large = || format!("`{text}` does not fit in 64 bits");
+    let number: u64 = whole.parse().map_err(|_| expected())?;
+    let number = number.checked_mul(factor).ok_or_else(too_large)?;
+    // Zeros at the end say nothing; the other decimals are whole instructions or none.
+    let decimals = decimals.trim_end_matches('0');
+    let mut unit = factor;
+    let mut part = 0;
+    for digit in decimals.bytes() {
+        if unit % 10 != 0 {
+            return Err(format!("`{text}` is not a whole number of instructions"));
+        }
+        unit /= 10;
+        part += u64::from(digit - b'0') * unit;
+    }
+    number.checked_add(part).ok_or_else(too_large)
 }
 
 /// Instructions from the first (0-based) up to, and without, the last.
@@ -70,9 +90,31 @@ mod tests {
     }
 
     #[test]
+    fn decimals_are_taken_where_they_are_whole_instructions() {
+        let numbers = ["10.2M", "1.234k", "0.5G", "1.50k", "2.0", "18446744073709551.615k"];
+        let expected = [10_200_000, 1234, 500_000_000, 1500, 2, u64::MAX];
+        assert_eq!(numbers.map(quantity), expected.map(Ok));
+        assert_eq!(span("10.2M.."), Ok(Span { from: 10_200_000, to: None }));
+        assert_eq!(span("0.5k..1.5k"), Ok(Span { from: 500, to: Some(1500) }));
+    }
+
+    #[test]
     fn what_is_no_number_is_refused() {
-        for text in ["", "M", "-1", "5MiB", "1.5M", "99999999999999999999", "18446744073709551615k"]
-        {
+        for text in [
+            "",
+            "M",
+            "-1",
+            "5MiB",
+            "1.5",
+            "1.2345k",
+            ".5M",
+            "1.M",
+            "1.+5M",
+            "1.5.5M",
+            "99999999999999999999",
+            "18446744073709551615k",
+            "18446744073709551.616k",
+        ] {
             assert!(quantity(text).is_err(), "{text} was accepted");
         }
     }

@@ -1,13 +1,12 @@
 //! `strata replay`: who causes which misses.
 
-use crate::capture_input::CaptureInput;
-use crate::machine_args::MachineArgs;
 use crate::output_args::{OutputArgs, TableFormat, Written};
-use crate::quantity::{self, RowLimit, Span};
+use crate::quantity::{self, RowLimit};
+use crate::replayed_args::{CountedArgs, ReplayedArgs};
 use crate::replaying::Replaying;
 use crate::talk::TalkArgs;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use std::path::PathBuf;
+use std::num::NonZeroUsize;
 use strata_results::{By, DataSelection, Figure, Selection, SortKey};
 use strata_sim::DataGrain;
 use strata_symbols::Layer;
@@ -17,11 +16,8 @@ use strata_symbols::Layer;
 /// Numbers of instructions may end in k, M or G (thousands, millions, billions).
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReplayArgs {
-    /// Capture folder, trace file, or - for a trace on standard input
-    #[arg(value_name = "CAPTURE")]
-    capture: PathBuf,
     #[command(flatten)]
-    machine: MachineArgs,
+    replayed: ReplayedArgs,
     /// What a row stands for; page and object are those that data misses are on
     #[arg(long, value_parser = groupings(), default_value = "function")]
     by: Grouping,
@@ -43,18 +39,11 @@ pub(crate) struct ReplayArgs {
     /// What a table tells of each cache and TLB, separated by commas [default: misses, and mpki by layer]
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', value_parser = names(Figure::ALL.map(Figure::name)).try_map(|name| name.parse::<Figure>()))]
     columns: Vec<Figure>,
-    /// Instructions to replay, as in 5M..20M, 5M.. or ..20M; caches are cold at its start
-    #[arg(long, value_name = "A..B", value_parser = quantity::span)]
-    range: Option<Span>,
-    /// Instructions at the start that warm the caches and are not counted
-    #[arg(long, value_name = "N", default_value = "0", value_parser = quantity::quantity)]
-    warm_up: u64,
-    /// Replay without names
-    #[arg(long)]
-    no_symbols: bool,
-    /// Replay what is whole of a trace that ends early
-    #[arg(long)]
-    allow_truncated: bool,
+    #[command(flatten)]
+    counted: CountedArgs,
+    /// Threads to replay on, with the same result [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -99,9 +88,9 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<()> {
     if args.format == TableFormat::Parquet {
         args.output.check_parquet()?;
     }
-    let machine = args.machine.load()?;
+    let replaying = args.counted.apply(args.replayed.replaying(args.talk)?);
     if let Some(sort) = args.sort {
-        sort.check(&machine)?;
+        sort.check(&replaying.machine)?;
     }
     let default_top = (args.format == TableFormat::Table).then_some(TABLE_ROWS);
     let top = args.top.map_or(default_top, |limit| limit.0);
@@ -113,19 +102,15 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<()> {
         Grouping::Data(grain) => Rows::Data(grain, DataSelection::new(args.sort, top, args.layer)?),
     };
     let replaying = Replaying {
-        machine,
-        span: args.range.unwrap_or(Span { from: 0, to: None }),
-        warm_up: args.warm_up,
-        symbols: !args.no_symbols,
-        allow_truncated: args.allow_truncated,
         classify: args.classify,
         data: match rows {
             Rows::Code(_) => None,
             Rows::Data(grain, _) => Some(grain),
         },
-        talk: args.talk,
+        threads: args.threads,
+        ..replaying
     };
-    let input = CaptureInput::open(&args.capture)?;
+    let input = args.replayed.open()?;
     let report = match args.by {
         Grouping::Code(By::Line) => replaying.run_by_line(&input)?,
         _ => replaying.run(&input)?,

@@ -5,15 +5,17 @@ use crate::quantity::Span;
 use crate::talk::TalkArgs;
 use anyhow::{Context, anyhow, bail};
 use std::any::Any;
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
 use std::time::Instant;
 use strata_cachemodel::Machine;
 use strata_results::{ProfileReport, Provenance, Symbols};
 use strata_sim::{
     CallFollower, CallRecord, CaptureNames, DataGrain, Extent, Nameless, Namer, Profile,
     ReadReport, Replay, TimelineOptions, TimelineWatch, Tracer, for_each_batch,
-    for_each_batch_behind,
+    for_each_batch_behind, replay_in_stretches, why_not_in_stretches,
 };
-use strata_workloads::trace::Lacks;
+use strata_workloads::trace::{IndexedTrace, Lacks};
 
 /// How to replay.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub(crate) struct Replaying {
     pub(crate) classify: bool,
     /// Collect what data misses are on.
     pub(crate) data: Option<DataGrain>,
+    /// Threads to replay on; one for each processor if it is not said.
+    pub(crate) threads: Option<NonZeroUsize>,
     /// What is said.
     pub(crate) talk: TalkArgs,
 }
@@ -155,6 +159,16 @@ impl Replaying {
     ) -> anyhow::Result<Driven<N>> {
         let started = Instant::now();
         let Besides { tracer, time, lines: _ } = besides;
+        let extent = Extent {
+            range: self.span.from..self.span.to.unwrap_or(u64::MAX),
+            warm_up: self.warm_up,
+        };
+        if tracer.is_none()
+            && time.is_none()
+            && let Some(trace) = self.trace_for_stretches(input, &extent)
+        {
+            return self.drive_in_stretches(input, &trace, names, &extent);
+        }
         let (reader, _) = input.reader()?;
         let lacks = reader.lacks();
         if lacks.fetches && (self.span != Span { from: 0, to: None } || self.warm_up > 0) {
@@ -172,10 +186,6 @@ impl Replaying {
             None => None,
         };
         let bar = self.talk.progress("replaying", expected);
-        let extent = Extent {
-            range: self.span.from..self.span.to.unwrap_or(u64::MAX),
-            warm_up: self.warm_up,
-        };
         let (driven, replayed) = match tracer {
             Some(tracer) => {
                 let mut follower = CallFollower::new(names, lacks, extent.clone());
@@ -226,12 +236,64 @@ impl Replaying {
                 (Driven { profile, calls: None, read, stopped, lacks, names }, replayed)
             }
         };
+        self.tell_speed(replayed, started);
+        Ok(driven)
+    }
+
+    /// The trace by its index, if it can be replayed in stretches.
+    fn trace_for_stretches(&self, input: &CaptureInput, extent: &Extent) -> Option<IndexedTrace> {
+        if self.classify || self.data.is_some() {
+            return None;
+        }
+        let trace = input.indexed()?;
+        if let Some(why) = why_not_in_stretches(&self.machine, &trace) {
+            self.talk.detail(&format!("replayed from end to end, not in stretches: {why}"));
+            return None;
+        }
+        // What is wrong with a range is told by who reads it.
+        let counted_from = extent.range.start.saturating_add(extent.warm_up);
+        (counted_from < trace.ending().totals.instructions).then_some(trace)
+    }
+
+    fn drive_in_stretches<N: Namer + Send>(
+        &self,
+        input: &CaptureInput,
+        trace: &IndexedTrace,
+        names: N,
+        extent: &Extent,
+    ) -> anyhow::Result<Driven<N>> {
+        let started = Instant::now();
+        let ending = *trace.ending();
+        let last = extent.range.end.min(ending.totals.instructions);
+        let length = last.saturating_sub(extent.range.start);
+        let bar = self.talk.progress("replaying", Some(length));
+        let threads = self.threads.or(available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+        let progress = |instructions| bar.inc(instructions);
+        let result = replay_in_stretches(trace, &self.machine, names, extent, threads, progress);
+        bar.finish_and_clear();
+        let (found, names) = result.with_context(|| input.place())?;
+        let [stretches, repeated] = found.stretches;
+        self.talk.detail(&format!(
+            "{stretches} stretches on {threads} threads, {repeated} of them replayed again"
+        ));
+        self.tell_speed(found.position.min(last) - extent.range.start, started);
+        let read = ReadReport {
+            ending: Some(ending),
+            hash: ending.hash,
+            instructions: ending.totals.instructions,
+            truncated: None,
+        };
+        let profile = found.profile;
+        let lacks = trace.lacks();
+        Ok(Driven { profile, calls: None, read, stopped: false, lacks, names })
+    }
+
+    fn tell_speed(&self, instructions: u64, started: Instant) {
         let seconds = started.elapsed().as_secs_f64();
         self.talk.detail(&format!(
-            "{replayed} instructions in {seconds:.2} s, {:.0} million each second",
-            replayed as f64 / seconds / 1e6
+            "{instructions} instructions in {seconds:.2} s, {:.0} million each second",
+            instructions as f64 / seconds / 1e6
         ));
-        Ok(driven)
     }
 
     /// Makes a replay ready for its first batch.

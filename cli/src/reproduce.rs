@@ -49,6 +49,7 @@ pub(crate) fn run(args: ReproduceArgs) -> anyhow::Result<()> {
     };
     let mut folder = OutputFolder::open(&args.output)?;
     let replaying = Replaying {
+        threads: None,
         machine,
         span: Span { from: 0, to: None },
         warm_up: 0,

@@ -129,6 +129,7 @@ pub(crate) fn run(args: TimelineArgs) -> anyhow::Result<()> {
         correlation_bin: args.correlation_bin,
     };
     let replaying = Replaying {
+        threads: None,
         machine: args.machine.load()?,
         span: args.range.unwrap_or(Span { from: 0, to: None }),
         warm_up: args.warm_up,

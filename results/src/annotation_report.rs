@@ -9,8 +9,10 @@ use crate::numbers::{counted, grouped, shortened};
 use crate::profile_json::structures::Structures;
 use crate::profile_report::ProfileReport;
 use crate::result_table::{Cell, Column, Kind, Table};
+use crate::returns::returns_text;
 use crate::text_table::wrapped;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::io::Write;
 use strata_sim::{Attribution, Entries, Entry, Figure4, Found, Names, ReturnReport, lagging};
 use strata_symbols::Layer;
@@ -38,6 +40,8 @@ pub struct AnnotationSelection {
     pub lag: bool,
     /// Layers to show; all if empty.
     pub layers: Vec<Layer>,
+    /// CPUs to show; all if empty.
+    pub cpus: Vec<u16>,
     /// Rows between two triggers; `None` is all.
     pub window: Option<Found>,
     /// How many rows to show at most.
@@ -129,8 +133,11 @@ impl AnnotationReport {
             }
             Ok((entry, name))
         });
-        let shown = |layer: Layer| selection.layers.is_empty() || selection.layers.contains(&layer);
-        rows.filter(move |row| row.as_ref().map_or(true, |(_, name)| shown(name.layer)))
+        let shown = |(entry, name): &(Entry, EntryName<'_>)| {
+            (selection.layers.is_empty() || selection.layers.contains(&name.layer))
+                && (selection.cpus.is_empty() || selection.cpus.contains(&entry.cpu))
+        };
+        rows.filter(move |row| row.as_ref().map_or(true, shown))
     }
 
     /// As a table, with what was replayed on which machine.
@@ -159,9 +166,16 @@ impl AnnotationReport {
             put(out, &line(&entry, &name, selection.stats))?;
         }
         if left > 0 {
-            put(out, &format!("({} more)\n", counted(left, "row")))?;
+            put(out, &format!("({} more; --top all shows them)\n", counted(left, "row")))?;
+        }
+        if (shown, left) == (0, 0) {
+            let layers: BTreeSet<Layer> =
+                self.names.functions().iter().map(|function| function.layer).collect();
+            let layers: Vec<String> = layers.iter().map(Layer::to_string).collect();
+            put(out, &format!("(no rows; {} ran in what was replayed)\n", layers.join(", ")))?;
         }
         put(out, "\n")?;
+        put(out, &returns_text(&self.returns))?;
         put(out, &self.report.foot_text())
     }
 

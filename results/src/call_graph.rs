@@ -17,13 +17,12 @@ pub use selection::{CallSelection, CallsBy};
 
 use crate::error::Error;
 use crate::metric::Metric;
-use crate::near_names::near_names;
 use crate::profile_report::ProfileReport;
 use crate::selection::find;
 use std::str::FromStr;
 use strata_cachemodel::Machine;
 use strata_sim::{CallTree, Function, ReturnReport};
-use strata_symbols::Layer;
+use strata_symbols::{Layer, did_you_mean, near_names};
 
 /// What every path of calls cost, with the report of the replay that it comes from.
 #[derive(Clone, Debug)]
@@ -154,8 +153,15 @@ impl CallGraphReport {
         let tree = self.tree.rooted_at(|function| of_layer(function) && name_of(function) == name);
         if tree.nodes().is_empty() {
             let names = self.tree.functions().iter().filter(|f| of_layer(f)).map(name_of);
-            let near = near_names(name, names).into_iter().map(str::to_owned).collect();
-            return Err(Error::UnknownFunction { given: root.to_owned(), near });
+            let what_to_do = if names.clone().all(|name| name == UNNAMED) {
+                "nothing that was replayed has a name; give the capture folder, with its symbols, \
+                 and leave out --no-symbols"
+                    .to_owned()
+            } else {
+                did_you_mean(&near_names(name, names))
+                    .unwrap_or("`strata replay --by function --top all` tells what ran".to_owned())
+            };
+            return Err(Error::UnknownFunction { given: root.to_owned(), what_to_do });
         }
         Ok(tree)
     }

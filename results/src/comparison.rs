@@ -10,12 +10,12 @@ mod text;
 pub use result_file::ResultFile;
 
 use crate::error::Error;
-use crate::near_names::near_names;
 use number::Number;
 use result_file::{NamedRows, Numbers};
 use shape::{RANKED, is_additive, metric_name, rank};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use strata_symbols::near_names;
 
 /// Two results of one command.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::profile_json::to_pretty;
 use crate::profile_report::ProfileReport;
+use crate::returns::Returns;
 use serde::Serialize;
 use std::io::{self, Write};
 use strata_cachemodel::Machine;
@@ -24,12 +25,15 @@ pub(crate) struct DocumentHead<'a> {
     event_delivery: String,
     trace_hash: Option<&'a str>,
     range: Range,
+    warm_up: u64,
     truncated: Option<&'a str>,
     patches: &'a [String],
     remarks: Vec<String>,
+    /// What the trace does not know; what depends on it is null.
     lacks: Vec<&'static str>,
     /// Of everything that was replayed.
-    instructions: u64,
+    instructions: Option<u64>,
+    /// Where calls were followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     returns: Option<Returns>,
 }
@@ -40,16 +44,6 @@ struct Range {
     to: Option<u64>,
 }
 
-/// How well returns could be followed.
-#[derive(Serialize)]
-struct Returns {
-    matched: u64,
-    unwound: u64,
-    as_jumps: u64,
-    before_stream: u64,
-    thunks: u64,
-}
-
 impl<'a> DocumentHead<'a> {
     /// Of a command that follows calls.
     pub(crate) fn new(
@@ -57,19 +51,12 @@ impl<'a> DocumentHead<'a> {
         report: &'a ProfileReport,
         returns: &ReturnReport,
     ) -> Self {
-        let returns = Returns {
-            matched: returns.matched,
-            unwound: returns.unwound,
-            as_jumps: returns.as_jumps,
-            before_stream: returns.before_stream,
-            thunks: returns.thunks,
-        };
-        DocumentHead { returns: Some(returns), ..DocumentHead::plain(command, report) }
+        DocumentHead { returns: Some(returns.into()), ..DocumentHead::plain(command, report) }
     }
 
     /// Of one that follows none.
     pub(crate) fn plain(command: &'static str, report: &'a ProfileReport) -> Self {
-        let provenance = &report.provenance;
+        let (provenance, known) = (&report.provenance, report.known());
         let machine = &report.profile.machine;
         DocumentHead {
             schema: SCHEMA,
@@ -82,11 +69,12 @@ impl<'a> DocumentHead<'a> {
             event_delivery: machine.event_delivery().to_string(),
             trace_hash: provenance.trace_hash.as_deref(),
             range: Range { from: provenance.from, to: provenance.to },
+            warm_up: provenance.warm_up,
             truncated: provenance.truncated.as_deref(),
             patches: provenance.patches(),
             remarks: report.remarks(),
             lacks: provenance.lacks.texts().collect(),
-            instructions: report.profile.total.instructions,
+            instructions: known.instructions().then_some(report.profile.total.instructions),
             returns: None,
         }
     }

@@ -44,12 +44,12 @@ pub enum Error {
         what: String,
     },
     /// A function that never ran.
-    #[error("no function `{given}` ran in what was replayed{}", suggestion(.near))]
+    #[error("no function {given} ran in what was replayed; {what_to_do}")]
     UnknownFunction {
         /// What was given.
         given: String,
-        /// Functions that ran and are called like it.
-        near: Vec<String>,
+        /// Functions that ran and are called like it, or where to find some.
+        what_to_do: String,
     },
     /// A file exists that may not be replaced.
     #[error("{}: exists already; give another name, or --force to replace it", path.display())]
@@ -189,12 +189,4 @@ pub enum Error {
     /// Output could not be written.
     #[error("the output cannot be written: {0}")]
     Output(#[source] io::Error),
-}
-
-/// The end of a sentence about a name that does not exist.
-fn suggestion(near: &[String]) -> String {
-    match near {
-        [] => "; strata replay --by function lists all that did".to_owned(),
-        near => format!("; did you mean {}?", near.join(" or ")),
-    }
 }

@@ -6,8 +6,10 @@ use crate::error::Error;
 use crate::numbers::{counted, grouped, shortened};
 use crate::profile_report::ProfileReport;
 use crate::result_table::{Cell, Column, Kind, Table};
+use crate::returns::returns_text;
 use crate::text_table::wrapped;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use strata_sim::{Flow, FlowQuery, FlowRow, Names, ReturnReport, Stage};
 use strata_symbols::Layer;
 
@@ -33,7 +35,7 @@ pub struct FlowReport {
 /// Deepest indentation of a table, in frames.
 const DEEPEST: i64 = 24;
 
-/// Longest function name shown, indentation included; CSV and JSON have all of it.
+/// Longest function name shown; CSV and JSON have all of it.
 const FUNCTION_WIDTH: usize = 56;
 const MODULE_WIDTH: usize = 14;
 
@@ -86,7 +88,7 @@ impl FlowReport {
             said.push_str(&format!("; {} left out as repetitions", grouped(flow.elided)));
         }
         if flow.hidden > 0 {
-            said.push_str(&format!("; {} hidden by layer or depth", grouped(flow.hidden)));
+            said.push_str(&format!("; {} hidden by layer, CPU or depth", grouped(flow.hidden)));
         }
         let mut out = self.report.head_text();
         out.push_str(&wrapped("flow", &said));
@@ -96,6 +98,7 @@ impl FlowReport {
         for sentence in &self.ambiguous {
             out.push_str(&wrapped("note", sentence));
         }
+        out.push_str(&returns_text(&self.returns));
         out.push_str(&self.report.foot_text());
         out
     }
@@ -114,25 +117,37 @@ impl FlowReport {
         let count_width = width(self.flow.instructions).max("instructions".len());
         let layers = self.flow.rows[..shown].iter().map(|row| self.name(row).layer);
         let layer_width = layers.map(|layer| layer.to_string().len()).max().unwrap_or(0).max(5);
+        // Of several CPUs the rows lie in between one another.
+        let cpus: BTreeSet<u16> = self.flow.rows.iter().map(|row| row.cpu).collect();
+        let cpu = |text: &dyn std::fmt::Display| match cpus.len() {
+            0 | 1 => String::new(),
+            _ => format!("{text:>3}  "),
+        };
+        let blank = count_width + layer_width + MODULE_WIDTH + 18 + 8 + cpu(&"").len();
         let mut out = format!(
-            "{:>count_width$}  {:<layer_width$}  {:<MODULE_WIDTH$}  {:<18}  {}\n",
-            "instructions", "layer", "module", "address", "function"
+            "{:>count_width$}  {}{:<layer_width$}  {:<MODULE_WIDTH$}  {:<18}  {}\n",
+            "instructions",
+            cpu(&"CPU"),
+            "layer",
+            "module",
+            "address",
+            "function"
         );
-        out.push_str(&"─".repeat(count_width + layer_width + MODULE_WIDTH + 18 + 8 + 24));
+        out.push_str(&"─".repeat(blank + 24));
         out.push('\n');
         // What is below the first row stands left of it.
         let lowest = self.flow.rows[..shown].iter().map(|row| row.depth).min().unwrap_or(0).min(0);
-        let blank = count_width + layer_width + MODULE_WIDTH + 18 + 8;
         for row in &self.flow.rows[..shown] {
             let name = self.name(row);
             let indent = " ".repeat(2 * (row.depth - lowest).clamp(0, DEEPEST) as usize);
             out.push_str(&format!(
-                "{:>count_width$}  {:<layer_width$}  {:<MODULE_WIDTH$}  {:#018x}  {}\n",
+                "{:>count_width$}  {}{:<layer_width$}  {:<MODULE_WIDTH$}  {:#018x}  {indent}{}\n",
                 grouped(row.instructions),
+                cpu(&row.cpu),
                 name.layer,
                 shortened(name.module_or_dash(), MODULE_WIDTH),
                 row.address,
-                shortened(&format!("{indent}{}", name.function), FUNCTION_WIDTH),
+                shortened(name.function, FUNCTION_WIDTH),
             ));
             if row.elided > 0 {
                 let rows = counted(row.elided, "row");

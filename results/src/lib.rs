@@ -38,7 +38,6 @@ mod life_result;
 mod line_chart;
 mod metric;
 mod miss_classes;
-mod near_names;
 mod numbers;
 mod output;
 #[cfg(feature = "parquet")]
@@ -51,6 +50,7 @@ mod profile_table;
 mod profile_text;
 mod provenance;
 mod result_table;
+mod returns;
 mod selection;
 mod structure;
 mod summary;

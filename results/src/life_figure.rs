@@ -3,7 +3,7 @@
 //! Made by hand as SVG: hatches and numbered marks, which tell phases apart without colour, are
 //! beyond the chart library.
 
-use crate::numbers::{grouped, percent};
+use crate::numbers::{counted, grouped, percent};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use strata_sim::{Bar, LifeReport};
@@ -58,9 +58,9 @@ pub fn life_figure(lives: &LifeReport, number: usize, called: &str, source: &str
     text(&mut svg, 20.0, 30.0, "font-size=\"19\"", &title);
     let mut facts = vec![source.to_owned()];
     if life.packets > 0 {
-        facts.push(format!("{} packets", grouped(life.packets)));
+        facts.push(counted(life.packets, "packet"));
     }
-    facts.push(format!("{} grants", grouped(life.references)));
+    facts.push(counted(life.references, "grant"));
     facts.push(format!("{} instructions from first to last", grouped(life.elapsed())));
     let own = life.total().instructions;
     facts.push(format!("{} of them ({} %) for this life", grouped(own), percent(own, elapsed)));
@@ -144,7 +144,7 @@ fn marks(svg: &mut String, bars: &[Bar], phases: &[(usize, u64)], x: impl Fn(u64
         .filter_map(|&(phase, _)| middle(phase).map(|middle| (middle, phase)))
         .collect();
     wanted.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let mut ends = [f64::MIN; MARK_ROWS];
+    let (mut ends, mut places) = ([f64::MIN; MARK_ROWS], Vec::new());
     for (middle, phase) in wanted {
         let free = (0..MARK_ROWS).find(|&row| ends[row] + 1.0 <= middle - MARK / 2.0);
         let row = free.unwrap_or_else(|| {
@@ -154,12 +154,16 @@ fn marks(svg: &mut String, bars: &[Bar], phases: &[(usize, u64)], x: impl Fn(u64
         let at = middle.max(ends[row] + 1.0 + MARK / 2.0);
         ends[row] = at + MARK / 2.0;
         let y = TOP - 16.0 - (MARK + 2.0) * row as f64;
+        places.push((phase, at, y));
         let _ = writeln!(
             svg,
             "<line x1=\"{at:.1}\" y1=\"{:.1}\" x2=\"{middle:.1}\" y2=\"{:.1}\" stroke=\"#666\"/>",
             y + MARK / 2.0,
             TOP - 1.0
         );
+    }
+    // No line crosses a number.
+    for (phase, at, y) in places {
         mark(svg, phase, at, y);
     }
 }
@@ -202,8 +206,11 @@ fn mark(svg: &mut String, phase: usize, x: f64, y: f64) {
         "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{}\" fill=\"white\" stroke=\"black\"/>",
         MARK / 2.0 - 0.5
     );
-    let style = "text-anchor=\"middle\" font-size=\"11\" font-weight=\"bold\"";
-    text(svg, x, y + 4.0, style, &(phase + 1).to_string());
+    let number = (phase + 1).to_string();
+    // Two digits are smaller, to stay within the circle.
+    let size = if number.len() > 1 { 9.5 } else { 11.0 };
+    let style = format!("text-anchor=\"middle\" font-size=\"{size}\" font-weight=\"bold\"");
+    text(svg, x, y + size * 0.36, &style, &number);
 }
 
 fn rectangle(svg: &mut String, x: f64, y: f64, width: f64, height: f64, fill: &str) {

@@ -1,21 +1,19 @@
 //! Lives of packets as text, CSV and JSON.
 
+use crate::document_head::DocumentHead;
 use crate::error::Error;
 use crate::numbers::{NOT_AVAILABLE, counted, grouped, percent, share_percent, shortened};
 use crate::profile_json::structures::Structures;
 use crate::profile_json::to_pretty;
 use crate::profile_report::ProfileReport;
 use crate::result_table::{Cell, Column, Kind, Table};
+use crate::returns::returns_text;
 use crate::structure::Structure;
 use crate::text_table::{TextTable, wrapped};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use strata_cachemodel::Machine;
-use strata_sim::{Counters, Direction, LifeReport, LifeStage, Summary};
+use strata_sim::{Counters, Direction, LifeReport, LifeStage, ReturnReport, Summary};
 use strata_symbols::Layer;
-
-/// Version of the layout.
-const SCHEMA: u32 = 1;
 
 /// Rows of a flow that a table shows; CSV of phases and JSON have all.
 const FLOW_ROWS: usize = 30;
@@ -27,21 +25,17 @@ pub struct LifeResult<'r> {
     pub profile: &'r ProfileReport,
     /// The lives.
     pub lives: &'r LifeReport,
+    /// How well returns could be followed.
+    pub returns: &'r ReturnReport,
     /// Index of the life to tell, and what it is called: `median`, `slowest`, `7`.
     pub chosen: Option<(usize, &'r str)>,
 }
 
 #[derive(Serialize)]
 struct Document<'a> {
-    schema: u32,
-    command: &'static str,
-    version: &'static str,
-    source: &'a str,
-    machine: &'a Machine,
-    semantics: String,
-    trace_hash: Option<&'a str>,
+    #[serde(flatten)]
+    head: DocumentHead<'a>,
     rules: RulesEntry<'a>,
-    instructions: u64,
     count: u64,
     whole: u64,
     begun_before: u64,
@@ -168,7 +162,6 @@ impl LifeResult<'_> {
     /// [`Error::Format`] if it cannot be written.
     pub fn to_json(&self) -> Result<String, Error> {
         let (lives, profile) = (self.lives, self.profile);
-        let machine = &profile.profile.machine;
         let name = |phase: usize| lives.rules.phases[phase].name.as_str();
         let phases = lives.phases.iter().enumerate().map(|(i, phase)| PhaseEntry {
             name: name(i),
@@ -226,13 +219,7 @@ impl LifeResult<'_> {
                 .collect(),
         });
         to_pretty(&Document {
-            schema: SCHEMA,
-            command: "life",
-            version: env!("CARGO_PKG_VERSION"),
-            source: &profile.provenance.source,
-            machine,
-            semantics: machine.semantics().to_string(),
-            trace_hash: profile.provenance.trace_hash.as_deref(),
+            head: DocumentHead::new("life", profile, self.returns),
             rules: RulesEntry {
                 name: &lives.rules.name,
                 title: &lives.rules.title,
@@ -241,7 +228,6 @@ impl LifeResult<'_> {
                     Direction::Rx => "rx",
                 },
             },
-            instructions: lives.total.instructions,
             count: lives.lives.len() as u64,
             whole: lives.whole().count() as u64,
             begun_before: lives.lives.iter().filter(|life| life.is_headless).count() as u64,
@@ -344,6 +330,8 @@ impl LifeResult<'_> {
         if let Some((life, chosen)) = self.chosen {
             out.push_str(&self.flow_text(life, chosen));
         }
+        out.push_str(&returns_text(self.returns));
+        out.push_str(&self.profile.names_text());
         for note in self.notes() {
             out.push_str(&wrapped("note", &note));
         }
@@ -372,7 +360,9 @@ impl LifeResult<'_> {
             ("instructions for it", &self.lives.instructions),
             ("instructions from first to last", &self.lives.elapsed),
         ] {
-            let mean = summary.mean().map_or(NOT_AVAILABLE.to_owned(), |mean| format!("{mean:.0}"));
+            let mean = summary
+                .mean()
+                .map_or(NOT_AVAILABLE.to_owned(), |mean| grouped(mean.round() as u64));
             let numbers = [summary.median, summary.p95, summary.max].map(grouped);
             let mut row = vec![name.to_owned(), grouped(summary.count), mean];
             row.extend(numbers);

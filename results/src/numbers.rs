@@ -22,6 +22,19 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
         .map_or_else(|| NOT_AVAILABLE.to_owned(), |percent| format!("{percent:.1}"))
 }
 
+/// A share of a whole in per cent, with as many decimals as it takes to tell nearly all from all and
+/// little from nothing.
+pub(crate) fn telling_percent(part: u64, whole: u64) -> String {
+    let Some(share) = share_percent(part, whole) else { return NOT_AVAILABLE.to_owned() };
+    if part == 0 || part == whole {
+        return format!("{share:.0}");
+    }
+    let precise = |decimals: usize| format!("{share:.decimals$}");
+    let is_telling = |text: &String| text.parse() != Ok(0.0) && text.parse() != Ok(100.0);
+    // 64-bit numbers differ in the twentieth digit at the latest, doubles earlier.
+    (1..=13).map(precise).find(is_telling).unwrap_or_else(|| precise(13))
+}
+
 /// A share of a whole in per cent; `None` of nothing.
 pub(crate) fn share_percent(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 * 100.0 / whole as f64)
@@ -65,6 +78,19 @@ mod tests {
     fn a_share_of_nothing_is_not_available() {
         assert_eq!((percent(1, 8), percent(0, 0)), ("12.5".to_owned(), NOT_AVAILABLE.to_owned()));
         assert_eq!(rate(None), NOT_AVAILABLE);
+    }
+
+    #[test]
+    fn nearly_all_is_not_rounded_to_all_nor_little_to_nothing() {
+        assert_eq!(telling_percent(1_460_813, 1_460_842), "99.998");
+        assert_eq!(telling_percent(7, 8), "87.5");
+        assert_eq!(telling_percent(1, 1_000_000), "0.0001");
+        assert_eq!(
+            [(0, 3), (3, 3)].map(|(part, whole)| telling_percent(part, whole)),
+            ["0", "100"]
+        );
+        assert_eq!(telling_percent(0, 0), NOT_AVAILABLE);
+        assert_ne!(telling_percent(u64::MAX - 1, u64::MAX), "100");
     }
 
     #[test]

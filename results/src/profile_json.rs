@@ -1,6 +1,7 @@
 //! A profile as JSON. Scripts rely on these keys: add, never rename.
 
 use crate::data_table::DataSelection;
+use crate::document_head::DocumentHead;
 use crate::error::Error;
 use crate::known::Known;
 use crate::numbers::share_percent;
@@ -20,29 +21,14 @@ mod classes;
 mod data;
 pub(crate) mod structures;
 
-/// Version of the layout below.
-const SCHEMA: u32 = 1;
-
 #[derive(Serialize)]
 struct Document<'a> {
-    schema: u32,
+    #[serde(flatten)]
+    head: DocumentHead<'a>,
+    /// Version of strata, as in the head.
     strata: &'static str,
-    source: &'a str,
-    scenario: Option<&'a str>,
-    machine: &'a Machine,
-    semantics: String,
-    event_delivery: String,
-    trace_hash: Option<&'a str>,
-    range: Range,
-    warm_up: u64,
-    truncated: Option<&'a str>,
-    patches: &'a [String],
     dma: Dma,
     symbols: SymbolsUsed<'a>,
-    remarks: Vec<String>,
-    /// What the trace does not know; what depends on it is null.
-    lacks: Vec<&'static str>,
-    instructions: Option<u64>,
     rep_iterations: u64,
     l1: Traffic,
     #[serde(flatten)]
@@ -78,12 +64,6 @@ enum Row<'a> {
 enum Others {
     Code(Box<OtherRows>),
     Data(OtherData),
-}
-
-#[derive(Serialize)]
-struct Range {
-    from: u64,
-    to: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -212,18 +192,8 @@ impl ProfileReport {
         let structures = Structures::of_machine(total, machine, counts, known);
         let lines_dropped = counts.levels().iter().map(|level| level.device_invalidations).sum();
         Document {
-            schema: SCHEMA,
+            head: DocumentHead::plain("replay", self),
             strata: env!("CARGO_PKG_VERSION"),
-            source: &provenance.source,
-            scenario: provenance.manifest.as_ref().map(|manifest| manifest.scenario.as_str()),
-            machine,
-            semantics: machine.semantics().to_string(),
-            event_delivery: machine.event_delivery().to_string(),
-            trace_hash: provenance.trace_hash.as_deref(),
-            range: Range { from: provenance.from, to: provenance.to },
-            warm_up: provenance.warm_up,
-            truncated: provenance.truncated.as_deref(),
-            patches: provenance.patches(),
             dma: Dma {
                 recorded: profile.remarks.dma_transfers > 0,
                 transfers: events(profile.remarks.dma_transfers),
@@ -235,9 +205,6 @@ impl ProfileReport {
                     SymbolsUsed { used: false, complaints: &[] }
                 }
             },
-            remarks: self.remarks(),
-            lacks: provenance.lacks.texts().collect(),
-            instructions: known.instructions().then_some(total.instructions),
             rep_iterations: total.rep_iterations,
             l1: Traffic::new(&counts.l1, machine.levels().len() == 1),
             structures,

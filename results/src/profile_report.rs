@@ -54,6 +54,9 @@ impl ProfileReport {
     pub fn dma(&self) -> String {
         match self.profile.remarks.dma_transfers {
             0 if !self.known().events() => "DMA by devices: not available".to_owned(),
+            0 if self.extent().is_some() => {
+                "DMA by devices: not modelled (what was replayed tells of none)".to_owned()
+            }
             0 => "DMA by devices: not modelled (the trace tells of none)".to_owned(),
             transfers => {
                 let dropped: u64 = self

@@ -141,6 +141,11 @@ impl ProfileReport {
 
     /// How much is named, and remarks.
     pub fn foot_text(&self) -> String {
+        self.names_text() + &self.remarks_text()
+    }
+
+    /// How much is named.
+    pub(crate) fn names_text(&self) -> String {
         let layers = self.named();
         let shares = layers.iter().filter(|named| named.instructions > 0).map(|named| {
             let functions = percent(named.functions, named.instructions);
@@ -151,12 +156,10 @@ impl ProfileReport {
             format!("{functions}% of {} (the module: {modules}%)", named.layer)
         });
         let shares = shares.collect::<Vec<_>>().join(", ");
-        let mut out = String::new();
-        if !shares.is_empty() {
-            out.push_str(&wrapped("names", &format!("the function is known for {shares}")));
+        if shares.is_empty() {
+            return String::new();
         }
-        out.push_str(&self.remarks_text());
-        out
+        wrapped("names", &format!("the function is known for {shares}"))
     }
 
     /// Why misses happened, if that was asked for.

@@ -1,6 +1,6 @@
 //! Which frame is behind an address now.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::ops::Range;
 use strata_cachemodel as model;
 use strata_workloads::trace::{
@@ -37,8 +37,12 @@ pub struct Addressing {
     /// bit 52; no page has the number of an empty place.
     recent: Box<[(u64, Page)]>,
     generation: u64,
-    /// Look-ups of pages that no translation was told for while paging was on.
-    pub unknown_pages: u64,
+    /// How many address spaces the stream has defined so far, where more are in the tables.
+    spaces_defined: usize,
+    /// Translations told.
+    told: usize,
+    /// Pages looked up that no translation was told for while paging was on.
+    unknown_pages: FxHashSet<(Option<SpaceId>, u64)>,
     /// Times that a page changed hands between a paravirtualized kernel and its programs.
     pub owners_changed: u64,
 }
@@ -58,7 +62,9 @@ impl Default for Addressing {
             hypervisor: 0..0,
             recent: vec![EMPTY; RECENT].into(),
             generation: 0,
-            unknown_pages: 0,
+            spaces_defined: usize::MAX,
+            told: 0,
+            unknown_pages: FxHashSet::default(),
             owners_changed: 0,
         }
     }
@@ -79,12 +85,38 @@ impl Addressing {
         self.space
     }
 
+    /// Pages that were looked up and that no translation was told for while paging was on.
+    pub(crate) fn unknown_pages(&self) -> &FxHashSet<(Option<SpaceId>, u64)> {
+        &self.unknown_pages
+    }
+
+    /// Goes on at a later place of the stream, before which `told` translations were told and
+    /// `spaces` address spaces defined.
+    pub(crate) fn go_to(&mut self, told: usize, spaces: usize, tables: &Definitions) {
+        self.spaces_defined = spaces;
+        for number in self.told..told {
+            let id = TranslationId(number as u32);
+            self.map.insert(id, &tables.translations[number]);
+        }
+        self.told = self.told.max(told);
+        self.space = None;
+        self.forget();
+        // Whose pages are may have changed meanwhile.
+        self.owners_changed += 1;
+    }
+
+    /// So many address spaces are defined from here on.
+    pub(crate) fn set_spaces_defined(&mut self, spaces: usize) {
+        self.spaces_defined = spaces;
+    }
+
     /// Follows a change of the machine's state: another CPU, CR3, paging mode or nested guest.
     pub fn follow(&mut self, state: &MachineState, tables: &Definitions) {
-        for (i, space) in tables.spaces.iter().enumerate().skip(self.spaces_seen) {
+        let defined = tables.spaces.len().min(self.spaces_defined);
+        for (i, space) in tables.spaces[..defined].iter().enumerate().skip(self.spaces_seen) {
             self.spaces.insert(*space, SpaceId(i as u32));
         }
-        self.spaces_seen = tables.spaces.len();
+        self.spaces_seen = defined.max(self.spaces_seen);
         let cpu = state.running();
         let space = match cpu.guest {
             Some(guest) if guest.nested_cr3 != 0 => Space::Guest {
@@ -132,10 +164,11 @@ impl Addressing {
         let same_owner = match before {
             Some(before) => mark(before) == mark(id),
             // What ran there already was taken for nobody's.
-            None => self.unknown_pages == 0,
+            None => self.unknown_pages.is_empty(),
         };
         self.owners_changed += u64::from(!same_owner);
         self.map.insert(id, translation);
+        self.told = self.told.max(id.index() + 1);
         if self.space.is_none() {
             self.follow(state, tables);
         }
@@ -215,7 +248,9 @@ impl Addressing {
                 page
             }
             None => {
-                self.unknown_pages += u64::from(self.paging);
+                if self.paging {
+                    self.unknown_pages.insert((self.space, address >> 12));
+                }
                 let mapping = model::Mapping::identity(address);
                 Page { mapping, guest_kernel: false, known: !self.paging }
             }

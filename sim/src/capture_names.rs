@@ -205,7 +205,7 @@ impl CaptureNames {
         Ok(())
     }
 
-    /// What is wrong with the images of programs, a sentence each.
+    /// What is wrong with the images of programs, or with modules of a kernel, a sentence each.
     pub fn complaints(&self) -> Vec<String> {
         let mut complaints: Vec<String> = self
             .symbols
@@ -214,6 +214,10 @@ impl CaptureNames {
             .flat_map(|(_, space)| space.rejected())
             .map(ToString::to_string)
             .collect();
+        for (id, domain) in self.symbols.domains() {
+            let overlaps = domain.kernel().overlaps().iter();
+            complaints.extend(overlaps.map(|overlap| format!("{}: {overlap}", Layer::Kernel(id))));
+        }
         if self.lines {
             let images = self.symbols.domains().flat_map(|(_, domain)| domain.images());
             complaints.extend(images.filter_map(|image| {

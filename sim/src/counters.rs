@@ -225,6 +225,14 @@ impl Counters {
         self.stale += u64::from(outcome.stale_hits);
     }
 
+    /// Takes off misses of the first level and of its TLB, and walks, that were none.
+    pub(crate) fn take_off(&mut self, kind: RefKind, few: &Outcome) {
+        let (first, tlb) = self.first(kind);
+        first.misses -= u64::from(few.misses[0]);
+        tlb.misses -= u64::from(few.tlb_misses);
+        self.walks -= u64::from(few.walks);
+    }
+
     /// What a reference of this kind is looked up in first.
     #[inline]
     fn first(&mut self, kind: RefKind) -> (&mut Tally, &mut Tally) {

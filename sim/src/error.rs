@@ -18,6 +18,12 @@ pub enum Error {
     /// The calls were asked for of a replay that did not follow them.
     #[error("this replay followed no calls: give it a tracer before its first batch")]
     NotTraced,
+    /// The trace or the machine does not allow a replay in stretches.
+    #[error("the trace cannot be replayed in stretches: {why}; replay it as a whole")]
+    Stretches {
+        /// What stands against it.
+        why: &'static str,
+    },
     /// The sum over functions is not the total.
     #[error(
         "conservation law broken: the functions' {counter} sum to {sum}, the machine counted {total}; this is a fault in strata, and no figure of this run can be trusted"
@@ -118,7 +124,7 @@ pub enum Error {
         why: &'static str,
     },
     /// A trigger that no function was entered for.
-    #[error("no function {trigger} is entered in what was replayed{near}")]
+    #[error("no function {trigger} is entered in what was replayed; {near}")]
     NoFunction {
         /// The trigger.
         trigger: String,
@@ -127,7 +133,7 @@ pub enum Error {
     },
     /// A trigger that does not come as often as was asked for.
     #[error(
-        "there is no {nth}. {what} in what was replayed, only {found}; ask for an earlier one with --nth"
+        "there is no number {nth} of {what}: what was replayed has {found} of them; ask for an earlier one with --nth"
     )]
     Occurrences {
         /// Which one was asked for, 1-based.

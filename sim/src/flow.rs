@@ -139,10 +139,12 @@ impl FlowQuery {
         {
             return missing.missing();
         }
+        // Of flows that came to their ends there are too few, whatever began after the last of them.
+        let begun = begun.filter(|_| limited || ends == 0);
         let Some(begun) = begun else {
             let (what, found) = match self.latest {
-                true => (format!("flow from {} to its end", self.from), ends),
-                false => (self.from.to_string(), starts),
+                true => (format!("the flows from {} to their ends", self.from), ends),
+                false => (format!("the entries of {}", self.from), starts),
             };
             return Error::Occurrences { nth: self.nth, what, found };
         };
@@ -168,6 +170,8 @@ impl FlowQuery {
 pub struct FlowSelection {
     /// Layers to show; all if empty.
     pub layers: Vec<Layer>,
+    /// CPUs to show; all if empty.
+    pub cpus: Vec<u16>,
     /// Greatest depth to show.
     pub depth: Option<u32>,
     /// Whether what repeats is left out.
@@ -206,7 +210,7 @@ pub struct Flow {
     pub instructions: u64,
     /// Rows left out as repetitions.
     pub elided: u64,
-    /// Rows left out by layer and depth.
+    /// Rows left out by layer, CPU and depth.
     pub hidden: u64,
 }
 
@@ -244,7 +248,8 @@ impl Flow {
                 elided: 0,
             };
             let is_end = row == found.first || row == found.last;
-            let shown = selection.layers.is_empty() || selection.layers.contains(&layer);
+            let shown = (selection.layers.is_empty() || selection.layers.contains(&layer))
+                && (selection.cpus.is_empty() || selection.cpus.contains(&entry.cpu));
             let too_deep = selection.depth.is_some_and(|most| depth > i64::from(most));
             if !is_end && (!shown || too_deep) {
                 flow.hidden += 1;

@@ -9,7 +9,6 @@ mod classes;
 mod error;
 mod grants;
 mod life;
-mod near;
 mod patterns;
 mod report;
 mod rules;

@@ -21,8 +21,11 @@ use strata_workloads::trace::{Batch, Definitions, Interrupt, Lacks, MachineState
 
 mod events;
 mod near;
+mod stretch;
 mod traced;
 
+use stretch::UnderWay;
+pub(crate) use stretch::{Start, Stretch};
 pub use traced::Traced;
 
 /// What part of a stream is replayed and counted.
@@ -50,7 +53,7 @@ pub struct Remarks {
     /// Memory references synthesised for them.
     pub synthesised_references: u64,
     /// Pages that the stream told no translation for when they were looked up; taken as physical
-    /// addresses. One can be counted several times.
+    /// addresses.
     pub untranslated_pages: u64,
     /// Gaps in the stream.
     pub gaps: u64,
@@ -60,6 +63,18 @@ pub struct Remarks {
     pub guest_switches: u64,
     /// CPUs that the stream tells of.
     pub cpus: u64,
+}
+
+impl Remarks {
+    /// Adds what was seen later, but for pages, which can be the same.
+    pub(crate) fn add(&mut self, later: &Remarks) {
+        self.deliveries += later.deliveries;
+        self.synthesised_references += later.synthesised_references;
+        self.gaps += later.gaps;
+        self.dma_transfers += later.dma_transfers;
+        self.guest_switches += later.guest_switches;
+        self.cpus = later.cpus;
+    }
 }
 
 /// A replay under way.
@@ -89,6 +104,8 @@ pub struct Replay<N> {
     last_rows: FxHashMap<u16, Option<u32>>,
     /// The stream's CPU that each of the machine's stands for now.
     occupants: FxHashMap<u16, u16>,
+    /// Of a replay in stretches: the one under way.
+    stretch: Option<Box<UnderWay>>,
 }
 
 impl<N: Namer> Replay<N> {
@@ -121,8 +138,9 @@ impl<N: Namer> Replay<N> {
             last_row: None,
             last_rows: FxHashMap::default(),
             occupants: FxHashMap::default(),
+            stretch: None,
         };
-        replay.take_over_state();
+        replay.take_over_state(&Definitions::default());
         replay.follow_context();
         replay
     }
@@ -229,6 +247,15 @@ impl<N: Namer> Replay<N> {
         tables: &Definitions,
         plans: &Plans,
     ) {
+        let mut count = count;
+        while self.is_starting() && count > 0 {
+            if self.extent.range.contains(&self.position) {
+                self.go_live();
+                break;
+            }
+            self.executions_in_full(executions, 1, tables, plans);
+            count -= 1;
+        }
         let only_counts = self.actors.is_none() && self.data.is_none() && self.baseline.is_some();
         if self.calls.is_some() {
             self.executions_traced(executions, count, tables, plans);
@@ -264,6 +291,9 @@ impl<N: Namer> Replay<N> {
     fn end_warm_up(&mut self) {
         if self.position >= self.extent.range.start.saturating_add(self.extent.warm_up) {
             self.baseline = Some(self.hierarchy.counts());
+            if let Some(stretch) = &mut self.stretch {
+                stretch.parts.push(self.hierarchy.take_notes());
+            }
             self.classes_before = self.classes();
             self.data.iter_mut().for_each(DataWatch::clear);
             self.rows.clear();
@@ -303,6 +333,7 @@ impl<N: Namer> Replay<N> {
             _ => return self.split(plan, addresses, iterations, tables, plans),
         };
         self.last_row = Some(row as u32);
+        self.hierarchy.set_charge(row as u32);
         if self.actors.is_some() {
             self.announce(row);
         }
@@ -407,6 +438,7 @@ impl<N: Namer> Replay<N> {
         }
         if plan.repeats {
             let once = usize::from(plan.once);
+            self.hierarchy.set_charge(row as u32);
             self.iterations(plan, &addresses[once..], iterations, row, tables, plans);
         }
     }
@@ -424,6 +456,7 @@ impl<N: Namer> Replay<N> {
     /// A reference that `row` has counted as a hit already.
     fn reference(&mut self, kind: RefKind, va: u64, bytes: u32, row: usize, tables: &Definitions) {
         let mut now = Now { addressing: &mut self.addressing, tables };
+        self.hierarchy.set_charge(row as u32);
         let outcome = self.hierarchy.access(kind, va, bytes, &mut now);
         if outcome != Outcome::HIT {
             self.rows.deviating(row).deviate(kind, &outcome);
@@ -438,6 +471,7 @@ impl<N: Namer> Replay<N> {
     fn deliver(&mut self, privilege: u8, row: usize, tables: &Definitions) {
         let Some(interrupt) = self.pending.take() else { return };
         let cpu = *self.state.running();
+        self.hierarchy.set_charge(row as u32);
         for reference in delivery::references(&interrupt, &cpu, privilege) {
             let mut now = Now { addressing: &mut self.addressing, tables };
             let outcome =
@@ -507,7 +541,7 @@ impl<N: Namer> Replay<N> {
             MissClasses::between(&self.classes_before, &self.classes(), layers)
         });
         let mut remarks = self.remarks;
-        remarks.untranslated_pages = self.addressing.unknown_pages;
+        remarks.untranslated_pages = self.addressing.unknown_pages().len() as u64;
         remarks.cpus = self.state.cpus.len() as u64;
         let unknown_partitions =
             self.actors.as_ref().map_or_else(UnknownPartitions::default, |actors| {
@@ -567,13 +601,10 @@ impl<'b> Executions<'b> {
 }
 
 /// One row for each function that did anything, in order of first execution.
-fn merge(counted: impl Iterator<Item = (Function, Counters)>) -> Vec<Row> {
+pub(crate) fn merge(counted: impl Iterator<Item = (Function, Counters)>) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let mut numbers: FxHashMap<Function, usize> = FxHashMap::default();
     for (function, counters) in counted {
-        if counters == Counters::default() {
-            continue;
-        }
         match numbers.get(&function) {
             Some(&row) => rows[row].counters += &counters,
             None => {
@@ -582,5 +613,6 @@ fn merge(counted: impl Iterator<Item = (Function, Counters)>) -> Vec<Row> {
             }
         }
     }
+    rows.retain(|row| row.counters != Counters::default());
     rows
 }

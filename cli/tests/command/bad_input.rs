@@ -89,6 +89,33 @@ fn missing_symbols_are_named_with_a_way_to_do_without() {
 }
 
 #[test]
+fn modules_that_lie_in_one_another_are_told_with_their_addresses() {
+    let capture = Capture::new();
+    let path = capture.file("symbols/dom1.kallsyms");
+    let kernel = fs::read_to_string(&path).unwrap();
+    let modules = "ffffffffc0000000 t open\t[one]\nffffffffc0000100 t poll\t[two]\n\
+                   ffffffffc0000200 t close\t[one]\n";
+    fs::write(&path, kernel + modules).unwrap();
+    let replay = || strata(["replay", text(capture.path()), "--format", "json"]);
+    let report: Value = serde_json::from_str(&output(replay())).unwrap();
+    let said = report["symbols"]["complaints"].to_string();
+    says(&said, &["dom1-kernel", "one and two both claim", "0xffffffffc0000100"]);
+}
+
+#[test]
+fn a_trace_without_names_is_said_to_have_none_where_a_function_is_asked_for() {
+    let capture = Capture::new();
+    let trace = capture.trace();
+    for arguments in
+        [&["flow", "--from", "memcpy", "--to", "eth_rx"][..], &["callgraph", "--root", "memcpy"]]
+    {
+        let (command, more) = arguments.split_first().unwrap();
+        let run = strata([*command, text(&trace)].into_iter().chain(more.iter().copied()));
+        says(&complaint(run), &["memcpy", "has a name", "capture folder"]);
+    }
+}
+
+#[test]
 fn a_manifest_with_an_unknown_key_is_refused_with_its_line() {
     let capture = Capture::new();
     let manifest = fs::read_to_string(capture.file("capture.toml")).unwrap();

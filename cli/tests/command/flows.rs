@@ -214,7 +214,10 @@ fn triggers_that_never_come_and_flows_that_never_end_are_errors_with_a_way_on() 
     let cases = [
         (flow("tcp_sendmgs", "release_sock", &[]), "did you mean dom1-kernel:tcp_sendmsg"),
         (flow("tcp_sendmsg", "dom0-kernel:release_sock", &[]), "dom1-kernel:release_sock"),
-        (flow("tcp_sendmsg", "release_sock", &["--nth", "999"]), "no 999. tcp_sendmsg"),
+        (
+            flow("tcp_sendmsg", "release_sock", &["--nth", "999"]),
+            "no number 999 of the entries of tcp_sendmsg",
+        ),
         (flow("tcp_sendmsg", "release_sock", &["--limit", "5"]), "limit of 5 rows"),
         (
             fails("annotate", &[&SOME[..], &["--from", "no_such_thing"]].concat()),

@@ -23,6 +23,8 @@ fn sum(report: &Value, keys: [&str; 2]) -> u64 {
 fn json_has_every_promised_key_and_a_number_in_it() {
     let report = json(&[]);
     assert_eq!(report["schema"], 1);
+    assert_eq!(report["command"], "replay");
+    assert_eq!(report["version"], report["strata"]);
     assert_eq!(report["semantics"], "per-reference");
     assert_eq!(report["instructions"], INSTRUCTIONS);
     assert_eq!(report["rep_iterations"], REP_ITERATIONS);

@@ -3,6 +3,7 @@
 use super::{CallGraphReport, CallSelection, CallsBy, label_of, module_of, name_of};
 use crate::error::Error;
 use crate::numbers::{NOT_AVAILABLE, counted, grouped, percent, shortened};
+use crate::returns::returns_text;
 use crate::text_table::{TextTable, wrapped};
 use std::cmp::Reverse;
 use std::fmt::Write as _;
@@ -50,26 +51,9 @@ impl CallGraphReport {
             );
             out.push_str(&wrapped("rows", &left_out));
         }
-        out.push_str(&wrapped("returns", &self.returns_sentence()));
+        out.push_str(&returns_text(&self.returns));
         out.push_str(&self.report.foot_text());
         Ok(out)
-    }
-
-    /// How well returns could be followed.
-    fn returns_sentence(&self) -> String {
-        let returns = &self.returns;
-        if returns.all() == 0 {
-            return "no returns that could have matched".to_owned();
-        }
-        format!(
-            "{}% of {} matched, {} left several frames at once, {} taken as jumps; {} from frames \
-             entered before the stream",
-            percent(returns.matched, returns.all()),
-            counted(returns.all(), "return"),
-            grouped(returns.unwound),
-            grouped(returns.as_jumps),
-            grouped(returns.before_stream),
-        )
     }
 
     /// Rows of a tree, how many there are, and of how many what.
@@ -231,7 +215,7 @@ mod tests {
                 "    6,000     65.5  1,000     10.9      1  dom1-kernel    tcp_sendmsg [vmlinux]",
             ]
         );
-        assert!(text.contains("87.5% of 8 returns matched"), "{text}");
+        assert!(text.contains("7 of 8 returns matched (87.5 %)"), "{text}");
     }
 
     #[test]

@@ -133,15 +133,21 @@ impl Stack {
     }
 }
 
-/// All stacks seen.
+/// Stacks of a context that are kept. More than a guest has threads that come and go within a
+/// capture: where there are more, a stack pointer wanders, and would take memory and time without end.
+const MOST_STACKS: usize = 4096;
+
+/// The stacks seen.
 #[derive(Debug, Default)]
 pub(super) struct Stacks {
     stacks: Vec<Stack>,
+    /// The one found last first.
     by_context: FxHashMap<Context, Vec<StackId>>,
 }
 
 impl Stacks {
-    /// The stack that `stack_pointer` is on, made if there is none.
+    /// The stack that `stack_pointer` is on, made if there is none. Of more than [`MOST_STACKS`] the
+    /// one that was not found for longest is forgotten.
     pub(super) fn find(&mut self, context: Context, stack_pointer: u64) -> StackId {
         let known = self.by_context.entry(context).or_default();
         let stacks = &self.stacks;
@@ -150,18 +156,27 @@ impl Stacks {
         });
         if let Some(found) = found {
             // Those in use are found soon.
-            known.swap(0, found);
+            known[..=found].rotate_right(1);
             return known[0];
         }
-        let id = StackId(self.stacks.len() as u32);
-        self.stacks.push(Stack {
+        let unknown = Stack {
             context,
             frames: Vec::new(),
             left: None,
             at: stack_pointer,
             has_unknown_base: true,
-        });
-        known.push(id);
+        };
+        let id = if known.len() < MOST_STACKS {
+            let id = StackId(self.stacks.len() as u32);
+            self.stacks.push(unknown);
+            known.push(id);
+            id
+        } else {
+            let id = known[MOST_STACKS - 1];
+            self.stacks[id.0 as usize] = unknown;
+            id
+        };
+        known.rotate_right(1);
         id
     }
 
@@ -192,5 +207,29 @@ impl std::ops::Index<StackId> for Stacks {
 impl std::ops::IndexMut<StackId> for Stacks {
     fn index_mut(&mut self, StackId(number): StackId) -> &mut Stack {
         &mut self.stacks[number as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KERNEL: Context = Context::Kernel(DomainId(1));
+
+    #[test]
+    fn a_stack_pointer_that_wanders_makes_no_stacks_without_end() {
+        let mut stacks = Stacks::default();
+        let mine = stacks.find(KERNEL, 0x4000);
+        stacks[mine].has_unknown_base = false;
+        for block in 2..5 * MOST_STACKS as u64 {
+            stacks.find(KERNEL, block << 14);
+            if block % 1000 == 0 {
+                assert_eq!(stacks.find(KERNEL, 0x4008), mine, "one in use stays");
+            }
+        }
+        assert_eq!(stacks.ids().count(), MOST_STACKS);
+        assert!(!stacks[mine].has_unknown_base);
+        let latest = 5 * MOST_STACKS as u64 - 1;
+        assert_eq!(stacks[stacks.of(KERNEL).next().unwrap()].at, latest << 14);
     }
 }

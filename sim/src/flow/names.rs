@@ -5,8 +5,8 @@ use crate::calls::{PathId, Paths};
 use crate::error::Error;
 use crate::functions::{Function, FunctionId};
 use rustc_hash::FxHashMap;
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use strata_symbols::{did_you_mean, near_names};
 
 /// Names of all paths of a stream that has ended. Functions that turned out to be the same while
 /// names were settled are one here.
@@ -108,7 +108,7 @@ impl<'a> Matches<'a> {
         let place = |number: u32| {
             let function = self.names.function(number);
             let address = function.name.as_ref().map_or(0, |name| name.address);
-            format!("{} at {address:#x} ({})", text(function), self.counts[&number])
+            format!("{} at {address:#x} ({} times)", text(function), self.counts[&number])
         };
         let mut all: Vec<u32> = self.counts.keys().copied().collect();
         all.sort_unstable();
@@ -124,36 +124,32 @@ impl<'a> Matches<'a> {
 
     /// That nothing is entered for it, and what is called alike.
     pub(super) fn missing(&self) -> Error {
+        let functions = &self.names.functions;
         let near = if self.ran() {
-            "; it ran, but was entered before what was replayed begins".to_owned()
+            "it ran, but was entered before what was replayed begins".to_owned()
+        } else if functions.iter().all(|function| function.name.is_none()) {
+            "nothing that was replayed has a name; give the capture folder, with its symbols, and \
+             leave out --no-symbols"
+                .to_owned()
         } else {
-            match near(self.trigger, &self.names.functions).as_slice() {
-                [] => "; `strata replay --by function --top all` tells what ran".to_owned(),
-                near => format!("; did you mean {}?", near.join(", ")),
-            }
+            did_you_mean(&near(self.trigger, functions))
+                .unwrap_or("`strata replay --by function --top all` tells what ran".to_owned())
         };
         Error::NoFunction { trigger: self.trigger.to_string(), near }
     }
 }
 
-/// Likeness from which a name is worth naming.
-const ALIKE: f64 = 0.6;
-
-/// Names to propose.
+/// Names to propose: one may be that of functions in several layers.
 const PROPOSALS: usize = 4;
 
 /// Functions whose names are like a trigger's, the most alike first.
 fn near(trigger: &Trigger, functions: &[Function]) -> Vec<String> {
-    let wanted = trigger.function().replace('*', "");
-    let mut found: BTreeSet<(Reverse<u64>, String)> = BTreeSet::new();
-    for function in functions {
-        let Some(name) = &function.name else { continue };
-        let contains = wanted.len() > 2 && name.function.contains(&wanted);
-        let likeness = strsim::normalized_damerau_levenshtein(&wanted, &name.function)
-            .max(if contains { ALIKE } else { 0.0 });
-        if likeness >= ALIKE {
-            found.insert((Reverse((likeness * 1000.0) as u64), text(function)));
-        }
-    }
-    found.into_iter().map(|(_, name)| name).take(PROPOSALS).collect()
+    let name_of = |function: &'_ Function| function.name.as_ref().map(|name| name.function.clone());
+    let names: BTreeSet<String> = functions.iter().filter_map(name_of).collect();
+    let alike = near_names(trigger.function(), names.iter().map(String::as_str));
+    let labels = alike.into_iter().flat_map(|alike| {
+        let of_name = functions.iter().filter(|f| name_of(f).as_deref() == Some(alike));
+        of_name.map(text).collect::<BTreeSet<String>>()
+    });
+    labels.take(PROPOSALS).collect()
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::annotation::Attribution;
 use crate::annotation::tests::Story;
+use crate::functions::Function;
 
 /// A guest sends two packets; the hypervisor looks at one twice; nothing sends the second on.
 fn story() -> (Entries, Names) {
@@ -150,11 +151,48 @@ fn a_flow_that_never_closes_says_how_far_it_went() {
     }
     second.nth = 3;
     let said = fails(&second);
-    assert!(said.contains("no 3. tcp_sendmsg") && said.contains("only 2"), "{said}");
+    assert!(said.contains("no number 3 of the entries of tcp_sendmsg"), "{said}");
+    assert!(said.contains("has 2 of them"), "{said}");
     let mut short = query("tcp_sendmsg", "do_IRQ");
     short.limit = 3;
     let said = fails(&short);
     assert!(said.contains("limit of 3 rows") && said.contains("--limit"), "{said}");
+}
+
+#[test]
+fn flows_that_end_are_counted_though_another_begins_after_the_last() {
+    let mut third = query("tcp_sendmsg", "do_IRQ");
+    (third.latest, third.nth) = (true, 3);
+    let said = fails(&third);
+    assert!(said.contains("no number 3 of the flows from tcp_sendmsg to their ends"), "{said}");
+    assert!(said.contains("has 1 of them"), "{said}");
+}
+
+#[test]
+fn a_stream_without_names_is_said_to_have_none() {
+    let (entries, names) = story();
+    let nameless = |function: &Function| Function { name: None, ..function.clone() };
+    let functions = names.functions().iter().map(nameless).collect();
+    let names = Names::new(names.paths().clone(), functions);
+    let said = query("tcp_sendmsg", "do_IRQ").find(&entries, &names).unwrap_err().to_string();
+    assert!(said.contains("has a name") && said.contains("--no-symbols"), "{said}");
+}
+
+#[test]
+fn of_several_cpus_the_rows_of_one_are_shown_between_the_ends() {
+    let mut story = Story::new(Attribution::UntilNext);
+    story.tell_on(0, Arrival::Start, "dom1-kernel:write", 5);
+    story.tell_on(1, Arrival::Start, "dom0-kernel:poll", 7);
+    story.tell_on(0, Arrival::Call, "dom1-kernel:write>copy", 2);
+    story.tell_on(1, Arrival::Call, "dom0-kernel:poll>forward", 3);
+    let names = Names::new(story.paths.clone(), story.functions.clone());
+    let entries = story.end().1;
+    let found = query("write", "forward").find(&entries, &names).unwrap();
+    let selection = FlowSelection { cpus: vec![0], ..FlowSelection::default() };
+    let flow = Flow::new(&found, &entries, &names, &selection).unwrap();
+    let rows: Vec<_> = flow.rows.iter().map(|row| (row.cpu, row.instructions)).collect();
+    assert_eq!(rows, [(0, 0), (0, 12), (1, 14)]);
+    assert_eq!(flow.hidden, 1);
 }
 
 #[test]

@@ -1,6 +1,24 @@
 //! Why lives could not be followed.
 
-use super::near::{near_names, suggestion};
+use strata_symbols::{did_you_mean, near_names};
+
+/// Layers that rules are likely to name.
+const LAYERS: [&str; 9] = [
+    "hypervisor",
+    "idle",
+    "unknown",
+    "dom0-kernel",
+    "dom0-user",
+    "dom1-kernel",
+    "dom1-user",
+    "guest-kernel",
+    "guest-user",
+];
+
+/// To go on with after a name that does not exist.
+fn suggestion<N: AsRef<str>>(near: &[N]) -> String {
+    did_you_mean(near).map_or_else(String::new, |question| format!("; {question}"))
+}
 
 /// Why lives could not be followed.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +35,7 @@ pub enum LifeError {
     /// A layer that does not exist.
     #[error(
         "`{given}` is no layer; there are hypervisor, idle, dom0-kernel, dom0-user, dom1-kernel, … and guest-kernel and guest-user for all domains but 0{}",
-        suggestion(&near_names(given, ["hypervisor", "idle", "unknown", "dom0-kernel", "dom0-user", "dom1-kernel", "dom1-user", "guest-kernel", "guest-user"].into_iter()))
+        suggestion(&near_names(given, LAYERS))
     )]
     UnknownLayer {
         /// What was given.
@@ -33,7 +51,7 @@ pub enum LifeError {
     },
     /// A phase that every life must have names functions that never ran.
     #[error(
-        "phase {phase}: no function that ran is `{pattern}` of {layer}{}; correct the rules, or make the phase optional",
+        "phase {phase}: no function that ran is `{pattern}` of {layer}; correct the rules, or make the phase optional{}",
         suggestion(near)
     )]
     NeverRan {

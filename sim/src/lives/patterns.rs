@@ -241,7 +241,7 @@ mod tests {
         assert!(!guest.includes("dom1-user".parse().unwrap()));
         let error = "guest-kernal".parse::<LayerPattern>().unwrap_err().to_string();
         assert!(
-            error.contains("guest-kernal") && error.contains("did you mean `guest-kernel`"),
+            error.contains("guest-kernal") && error.contains("did you mean guest-kernel"),
             "{error}"
         );
     }

@@ -2,7 +2,6 @@
 
 use super::error::LifeError;
 use super::life::{Life, LifeStage};
-use super::near::near_names;
 use super::patterns::Pattern;
 use super::rules::Rules;
 use super::summary::{Summary, rank};
@@ -13,6 +12,7 @@ use crate::counters::Counters;
 use crate::functions::{Function, FunctionId};
 use std::fmt;
 use std::str::FromStr;
+use strata_symbols::near_names;
 
 /// What belongs to no life.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -200,7 +200,7 @@ impl Lives {
         let near = |pattern: &Pattern| {
             let of_layer = functions.iter().filter(|f| pattern.layer().includes(f.layer));
             let names = of_layer.filter_map(|f| f.name.as_ref()).map(|name| name.function.as_str());
-            near_names(pattern.name(), names)
+            near_names(pattern.name(), names).into_iter().map(str::to_owned).collect()
         };
         for (number, phase) in self.rules.phases.iter().enumerate() {
             if let (false, false, Some(first)) =

@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_file_key_and_remedy() {
         for (from, to, said) in [
-            ("guest-kernel", "guest-kernal", "did you mean `guest-kernel`"),
+            ("guest-kernel", "guest-kernal", "did you mean guest-kernel"),
             ("\"xmit*\"", "\"a > \"", "a > "),
             ("accepts = true", "", "`accepts = true`"),
             ("opens = true", "", "`opens = true`"),

@@ -10,6 +10,9 @@ const PAGE_FAULT: u8 = 14;
 impl<N: Namer> Replay<N> {
     pub(super) fn event(&mut self, event: &Event, tables: &Definitions) {
         let live = self.extent.range.contains(&self.position);
+        if live {
+            self.go_live();
+        }
         if let Event::Cpu { number } = *event {
             self.last_rows.insert(self.state.cpu, self.last_row);
             self.last_row = self.last_rows.get(&number).copied().flatten();
@@ -31,7 +34,7 @@ impl<N: Namer> Replay<N> {
                 self.addressing.follow(&self.state, tables);
                 self.follow_context();
             }
-            Event::Gap { .. } => self.remarks.gaps += 1,
+            Event::Gap { .. } => self.remarks.gaps += u64::from(live),
             _ => {}
         }
         if let Some(calls) = &mut self.calls {
@@ -40,15 +43,18 @@ impl<N: Namer> Replay<N> {
         }
         if live {
             self.model(event);
-        } else if matches!(
-            event,
-            Event::Control { .. }
-                | Event::Cpu { .. }
-                | Event::VmRun { .. }
-                | Event::VmExit { .. }
-                | Event::Current(_)
-        ) {
-            self.take_over_state();
+        } else if self.position < self.extent.range.start
+            && matches!(
+                event,
+                Event::Control { .. }
+                    | Event::Cpu { .. }
+                    | Event::VmRun { .. }
+                    | Event::VmExit { .. }
+                    | Event::Current(_)
+            )
+        {
+            // What comes behind the range leaves the machine as it is.
+            self.take_over_state(tables);
         }
     }
 
@@ -107,6 +113,8 @@ impl<N: Namer> Replay<N> {
                     calls.counters().into_iter().for_each(|counters| counters.exits += 1);
                 } else if let Some(row) = self.last_row {
                     self.rows.deviations[row as usize].exits += 1;
+                } else if let Some(stretch) = &mut self.stretch {
+                    stretch.exits_before.push(self.state.cpu);
                 }
                 ControlEvent::GuestExit
             }
@@ -147,8 +155,8 @@ impl<N: Namer> Replay<N> {
     }
 
     /// Gives the model the machine's state as it is, which drops nothing.
-    pub(super) fn take_over_state(&mut self) {
-        self.addressing.follow(&self.state, &self.tables);
+    pub(super) fn take_over_state(&mut self, tables: &Definitions) {
+        self.addressing.follow(&self.state, tables);
         // The one that runs comes last: it counts where CPUs of the model stand for several.
         let present = self.state.cpu;
         let others = (0..self.state.cpus.len() as u16).filter(|&number| number != present);

@@ -121,12 +121,14 @@ impl<N: Namer> Replay<N> {
         let plan = plans.of(shape);
         let (once, again) = addresses.split_at(usize::from(plan.once));
         let mut row = self.charges[shape].row as usize;
+        self.hierarchy.set_charge(row as u32);
         let left = match *how {
             How::NotBegun => {
                 if !self.charge(shape, plan, tables) || self.pending.is_some() {
                     return self.execution(plan, addresses, iterations, tables, plans);
                 }
                 row = self.charges[shape].row as usize;
+                self.hierarchy.set_charge(row as u32);
                 self.charges[shape].executions += 1;
                 self.last_row = Some(self.charges[shape].row);
                 let (runs, operands) = plans.parts(plan);

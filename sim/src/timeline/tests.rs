@@ -66,9 +66,9 @@ fn after_each_switch_misses_fall_into_bins_by_their_distance() {
     machine.switch(0, 0);
     // After the one 3 misses at once, after the other 1; each has one at its end.
     machine.switch(200, 1);
-    [200, 200, 205, 239].map(|at| dtlb_miss(&mut machine.watch, at, 0));
+    [200, 200, 205, 239].into_iter().for_each(|at| dtlb_miss(&mut machine.watch, at, 0));
     machine.switch(500, 0);
-    [509, 530].map(|at| dtlb_miss(&mut machine.watch, at, 1));
+    [509, 530].into_iter().for_each(|at| dtlb_miss(&mut machine.watch, at, 1));
     // Beyond what is averaged.
     dtlb_miss(&mut machine.watch, 540, 1);
     // Too near to the end.
@@ -97,7 +97,7 @@ fn the_lift_is_the_share_of_misses_over_that_of_instructions_near_to_events() {
     dtlb_miss(&mut machine.watch, 200, 0);
     // 10 instructions after the switch there is another: 10 and 20 are near.
     machine.switch(210, 0);
-    [219, 229, 230, 600].map(|at| dtlb_miss(&mut machine.watch, at, 0));
+    [219, 229, 230, 600].into_iter().for_each(|at| dtlb_miss(&mut machine.watch, at, 0));
     // Of its 20 instructions only 10 are there.
     machine.switch(990, 1);
     dtlb_miss(&mut machine.watch, 999, 0);
@@ -117,12 +117,12 @@ fn pearson_is_that_of_events_and_misses_in_whole_bins() {
     machine.switch(0, 0);
     // Events 1, 2, 0, 1 and misses 2, 3, 0, 3 by bin; the last bin is not whole.
     machine.switch(10, 1);
-    [20, 30].map(|at| dtlb_miss(&mut machine.watch, at, 0));
+    [20, 30].into_iter().for_each(|at| dtlb_miss(&mut machine.watch, at, 0));
     machine.switch(110, 0);
     machine.switch(120, 1);
-    [130, 140, 150].map(|at| dtlb_miss(&mut machine.watch, at, 0));
+    [130, 140, 150].into_iter().for_each(|at| dtlb_miss(&mut machine.watch, at, 0));
     machine.switch(310, 0);
-    [311, 312, 399].map(|at| dtlb_miss(&mut machine.watch, at, 0));
+    [311, 312, 399].into_iter().for_each(|at| dtlb_miss(&mut machine.watch, at, 0));
     machine.switch(420, 1);
     let timeline = machine.watch.finish(450).unwrap();
     // n 4, Σx 4, Σy 8, Σx² 6, Σy² 22, Σxy 11.
