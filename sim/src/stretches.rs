@@ -21,7 +21,7 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use strata_cachemodel::{Hierarchy, Machine};
-use strata_workloads::trace::{Batch, IndexedTrace};
+use strata_workloads::trace::{Batch, IndexedChunk, IndexedTrace};
 
 /// The result of a replay in stretches.
 #[derive(Debug)]
@@ -75,8 +75,8 @@ pub fn replay_in_stretches<N: Namer + Send>(
         Hierarchy::upper_half(machine).ok_or(Error::Stretches { why: "it has no halves" })?;
     let threads = threads.max(1);
     let namer = Shared(Arc::new(Mutex::new(namer)));
-    let all =
-        Stretches { trace, machine, half, namer: namer.clone(), stretches: cut(trace, extent) };
+    let stretches = cut(trace, extent, threads);
+    let all = Stretches { trace, machine, half, namer: namer.clone(), stretches };
     let work = Work::default();
     let sequel = Mutex::new(Sequel::new(&all, threads)?);
     let workers = thread::scope(|scope| {
@@ -131,16 +131,24 @@ struct Cut {
     extent: Extent,
 }
 
+/// Stretches for each thread, so that all end at about the same time.
+const STRETCHES_EACH: usize = 8;
+
+/// Chunks of a stretch, each of which asks for some MB of lines until it is settled.
+const MOST_CHUNKS: usize = 4;
+
 /// Cuts a trace at its chunks, behind the first instruction of each: an interrupt just before it
 /// belongs to it, and so to the stretch before.
-fn cut(trace: &IndexedTrace, extent: &Extent) -> Vec<Cut> {
+fn cut(trace: &IndexedTrace, extent: &Extent, threads: usize) -> Vec<Cut> {
     let Range { start, end } = extent.range;
     let counted_from = start.saturating_add(extent.warm_up);
     let begins: Vec<u64> = trace.chunks().iter().map(|chunk| chunk.before.instructions).collect();
     // The last chunk that begins at or before the start has it.
     let first = begins.partition_point(|&begin| begin <= start).saturating_sub(1);
+    let count = begins.partition_point(|&begin| begin < end).saturating_sub(first);
+    let each = (count / (threads * STRETCHES_EACH)).clamp(1, MOST_CHUNKS);
     let mut cuts: Vec<Cut> = Vec::new();
-    for (chunk, &begin) in begins.iter().enumerate().skip(first) {
+    for (chunk, &begin) in begins.iter().enumerate().skip(first).step_by(each) {
         let from = if chunk == first { start } else { begin + 1 };
         if from >= end && !cuts.is_empty() {
             break;
@@ -168,14 +176,18 @@ struct Stretches<'t, N> {
 }
 
 impl<N: Namer> Stretches<'_, N> {
-    fn replay(&self) -> Replay<Shared<N>> {
-        Replay::for_stretches(self.half.machine(), self.namer.clone(), self.trace)
+    fn worker(&self) -> Worker<N> {
+        Worker {
+            replay: Replay::for_stretches(self.half.machine(), self.namer.clone(), self.trace),
+            batch: Batch::default(),
+            chunk: None,
+        }
     }
 
     /// Replays stretch `number`.
     fn run(
         &self,
-        replay: &mut Replay<Shared<N>>,
+        worker: &mut Worker<N>,
         number: usize,
         start: Start,
         progress: impl Fn(u64),
@@ -183,28 +195,38 @@ impl<N: Namer> Stretches<'_, N> {
         let Cut { chunk: first, ref extent } = self.stretches[number];
         let tables = self.trace.tables();
         let spaces = |chunk: usize| self.trace.known_tables(chunk).spaces as usize;
-        let mut batch = Batch::default();
-        let mut chunk = self.trace.chunk(first)?;
+        let Worker { replay, batch, chunk: used } = worker;
+        let mut chunk = self.trace.chunk_in(first, used.take())?;
         let before = first.checked_sub(1).map_or(0, spaces);
         replay.begin_stretch(chunk.head(), before, tables, extent.clone(), &self.half, start);
         let mut number = first;
-        loop {
+        'chunks: loop {
             replay.set_spaces_defined(spaces(number));
-            while chunk.read(&mut batch)? {
+            while chunk.read(batch)? {
                 let before = replay.position();
-                replay.stretch_batch(&batch, tables);
+                replay.stretch_batch(batch, tables);
                 progress(replay.position() - before);
                 if replay.is_done() {
-                    return Ok(replay.end_stretch());
+                    break 'chunks;
                 }
             }
             number += 1;
             if number == self.trace.chunks().len() {
-                return Ok(replay.end_stretch());
+                break;
             }
-            chunk = self.trace.chunk(number)?;
+            chunk = self.trace.chunk_in(number, Some(chunk))?;
         }
+        *used = Some(chunk);
+        Ok(replay.end_stretch())
     }
+}
+
+/// What replays stretches one after the other.
+struct Worker<N> {
+    replay: Replay<Shared<N>>,
+    batch: Batch,
+    /// One that was read, for its memory.
+    chunk: Option<IndexedChunk>,
 }
 
 /// A stretch that is yet to be settled, and whose it is.
@@ -294,21 +316,21 @@ fn run_worker<N: Namer>(
     threads: usize,
     progress: impl Fn(u64),
 ) -> Result<Replay<Shared<N>>, Error> {
-    let mut replay = all.replay();
+    let mut own = all.worker();
     while let Some(number) = work.begin(all.stretches.len(), threads) {
         let start = match sequel.try_lock() {
             Ok(mut sequel) => sequel.start_of(number),
             Err(_) => Start::Unknown,
         };
         let is_sure = !matches!(start, Start::Unknown);
-        let stretch = all.run(&mut replay, number, start, &progress)?;
+        let stretch = all.run(&mut own, number, start, &progress)?;
         work.put(number, Ready { worker, stretch, is_sure });
         if let Ok(mut sequel) = sequel.try_lock() {
             settle(work, &mut sequel)?;
         }
     }
     settle(work, &mut lock(sequel))?;
-    Ok(replay)
+    Ok(own.replay)
 }
 
 /// Settles what is there. Whoever put something in meanwhile and found this under way settles it

@@ -1,6 +1,6 @@
 //! Stretches put together, in the order of the stream.
 
-use super::{InStretches, Ready, Shared, Stretches};
+use super::{InStretches, Ready, Shared, Stretches, Worker};
 use crate::counters::Counters;
 use crate::error::Error;
 use crate::functions::Namer;
@@ -32,7 +32,7 @@ pub(super) struct Sequel<'a, 't, N> {
     position: u64,
     next: usize,
     /// What replays stretches again, and how many it has.
-    again: Option<Replay<Shared<N>>>,
+    again: Option<Worker<N>>,
     repeated: usize,
 }
 
@@ -119,10 +119,10 @@ impl<'a, 't, N: Namer> Sequel<'a, 't, N> {
 
     /// Replays the next stretch from its past.
     fn replay_again(&mut self, past: Hierarchy) -> Result<(), Error> {
-        let mut replay = self.again.take().unwrap_or_else(|| self.all.replay());
+        let mut own = self.again.take().unwrap_or_else(|| self.all.worker());
         let start = Start::Known(Box::new(past));
-        let stretch = self.all.run(&mut replay, self.next, start, |_| {})?;
-        self.again = Some(replay);
+        let stretch = self.all.run(&mut own, self.next, start, |_| {})?;
+        self.again = Some(own);
         self.repeated += 1;
         let worker = self.totals.len() - 1;
         self.note_order(worker, stretch.functions);
@@ -191,7 +191,7 @@ impl<'a, 't, N: Namer> Sequel<'a, 't, N> {
         all.check_laws(machine)?;
         let mut unknown = FxHashSet::default();
         let mut functions = Vec::new();
-        for replay in workers.into_iter().chain(self.again) {
+        for replay in workers.into_iter().chain(self.again.map(|own| own.replay)) {
             unknown.extend(replay.unknown_pages());
             functions.push(replay.settle_names(&trace.tables().blocks).0);
         }

@@ -133,7 +133,7 @@ impl IndexedTrace {
     /// # Panics
     /// If there is no such chunk.
     pub fn head(&self, number: usize) -> Result<ChunkHead, TraceError> {
-        self.chunk_columns(number).map(|(head, _)| head)
+        self.chunk_columns(number, Vec::new()).map(|(head, _)| head)
     }
 
     /// Opens chunk `number` for reading.
@@ -144,16 +144,40 @@ impl IndexedTrace {
     /// # Panics
     /// If there is no such chunk.
     pub fn chunk(&self, number: usize) -> Result<IndexedChunk, TraceError> {
-        let (head, columns) = self.chunk_columns(number)?;
+        self.chunk_in(number, None)
+    }
+
+    /// The same in the memory of one that was read, which saves a tenth of the time.
+    ///
+    /// # Errors
+    /// As [`chunk`](Self::chunk).
+    ///
+    /// # Panics
+    /// If there is no such chunk.
+    pub fn chunk_in(
+        &self,
+        number: usize,
+        used: Option<IndexedChunk>,
+    ) -> Result<IndexedChunk, TraceError> {
+        let mut recycled = used.and_then(|chunk| chunk.decoder);
+        let spare = recycled.as_mut().map(ChunkDecoder::take_columns).unwrap_or_default();
+        let (head, columns) = self.chunk_columns(number, spare)?;
         let offset = self.chunks[number].offset;
-        let decoder = ChunkDecoder::new(columns, &self.tables.defined, &self.tables.coded, None)
+        let Tables { defined, coded, .. } = &*self.tables;
+        let decoder = ChunkDecoder::new(columns, defined, coded, recycled)
             .map_err(|what| damaged(offset, what))?;
         Ok(IndexedChunk { tables: Arc::clone(&self.tables), head, decoder: Some(decoder), offset })
     }
 
-    fn chunk_columns(&self, number: usize) -> Result<(ChunkHead, Vec<Vec<u8>>), TraceError> {
+    fn chunk_columns(
+        &self,
+        number: usize,
+        mut spare: Vec<Vec<u8>>,
+    ) -> Result<(ChunkHead, Vec<Vec<u8>>), TraceError> {
         let entry = &self.chunks[number];
-        let (columns, _) = Frames::new(&self.file)?.columns(entry.offset, FrameKind::Chunk)?;
+        let mut frames = Frames::new(&self.file)?;
+        let (columns, _) =
+            frames.columns_only(entry.offset, FrameKind::Chunk, &mut spare, |_| true)?;
         let head = columns.first().map_or(&[][..], Vec::as_slice);
         let head = ChunkHead::decode(head).map_err(|what| damaged(entry.offset, what))?;
         is_indexed(&head, entry)?;
