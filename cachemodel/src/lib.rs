@@ -80,6 +80,7 @@ pub use page::{Mapping, PageSize, PhysAddr};
 pub use semantics::Semantics;
 pub use size::ByteSize;
 pub use translation::{
-    Broadcast, ControlEvent, ControlRegisters, FlushCause, FlushCounts, TlbMissClass,
+    Broadcast, ControlEvent, ControlRegisters, FlushCause, FlushCounts, SizedCounts, TlbMissClass,
+    TlbSizes,
 };
 pub use translator::{Identity, NestedWalk, PageWalk, TableWalk, Translator};

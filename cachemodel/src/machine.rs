@@ -4,6 +4,7 @@ mod cache_spec;
 mod cost;
 mod file;
 mod overrides;
+mod parts;
 mod replacement;
 mod tag_scheme;
 mod tlb_spec;
@@ -180,13 +181,6 @@ impl Machine {
         overrides: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, Error> {
         MachineFile::from(self.clone()).with(overrides)?.try_into()
-    }
-
-    /// The same machine without the levels of cache below the first.
-    pub(crate) fn first_level_only(&self) -> Self {
-        let mut machine = self.clone();
-        machine.levels.truncate(1);
-        machine
     }
 
     /// Short name, as in `--machine`.

@@ -16,6 +16,8 @@ mod manual;
 mod processor;
 mod registers;
 mod scheme;
+mod size_stack;
+mod sizes;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ pub use counts::FlushCounts;
 pub use event::{Broadcast, ControlEvent};
 pub use flush::FlushCause;
 pub use registers::ControlRegisters;
+pub use sizes::{SizedCounts, TlbSizes};
 
 use classes::Classifier;
 use flush::Flush;
@@ -36,6 +39,7 @@ use front::Front;
 pub(crate) use front::Known;
 use processor::Processor;
 use scheme::Scheme;
+pub(crate) use sizes::Sizes;
 use tags::{Context, OwnerTable};
 pub(crate) use tlb::UseTimes;
 use tlb::{Structure, Tlb};
@@ -129,6 +133,8 @@ pub(crate) struct TranslationUnit {
     walk_caches: WalkCaches,
     counts: FlushCounts,
     last_side: Side,
+    /// Other sizes and schemes, of which the first level is the filter.
+    sizes: Option<Box<Sizes>>,
     /// What a classifier is made from.
     specs: Box<[TlbSpec; 2]>,
     seed: u64,
@@ -160,6 +166,7 @@ impl TranslationUnit {
             walk_caches: WalkCaches::new(machine.walk()),
             counts: FlushCounts::default(),
             last_side: Side::Instruction,
+            sizes: None,
             specs: Box::new([machine.itlb().clone(), machine.dtlb().clone()]),
             seed,
             cpu,
@@ -216,7 +223,12 @@ impl TranslationUnit {
             self.last_side = side;
         }
         let Some(hit) = hit else { return self.miss(side, va, mapping, now) };
-        if hit.agrees && !hit.stale {
+        let mut is_watched = false;
+        if let Some(sizes) = &mut self.sizes {
+            let place = first.tlb.place_of(&hit);
+            is_watched = sizes.hit(side, vpn, mapping, place, hit.agrees);
+        }
+        if hit.agrees && !hit.stale && !is_watched {
             first.front.remember(va, mapping, first.tlb.place_of(&hit));
         } else {
             self.note_doubt();
@@ -258,7 +270,11 @@ impl TranslationUnit {
                 classifier.dropped(evicted.key, evicted.target, None);
             }
         }
-        if !found.stale {
+        let is_watched = self
+            .sizes
+            .as_mut()
+            .is_some_and(|sizes| sizes.missed(side, vpn, mapping, place, evicted.is_some()));
+        if !found.stale && !is_watched {
             first.front.remember(va, mapping, place);
         }
         if self.unsure.is_some() {
@@ -270,6 +286,9 @@ impl TranslationUnit {
     /// An event that may drop entries or change which can be used. Where it drops any it costs a
     /// walk over the TLBs. Says whether what was known may hold no longer.
     pub(crate) fn control(&mut self, event: ControlEvent) -> bool {
+        if self.sizes.is_some() {
+            return self.control_sizes(event);
+        }
         let before = self.processor.running();
         if !self.processor.apply(event) {
             return false;
@@ -289,6 +308,40 @@ impl TranslationUnit {
             self.use_registers();
         }
         forgot
+    }
+
+    /// The same where the TLBs are a filter for others.
+    fn control_sizes(&mut self, event: ControlEvent) -> bool {
+        let is_concerned = Sizes::is_concerned(event);
+        if is_concerned {
+            self.empty_filter();
+        }
+        if let Some(sizes) = &mut self.sizes {
+            sizes.control(event);
+        }
+        is_concerned
+    }
+
+    fn empty_filter(&mut self) {
+        let Some(sizes) = &mut self.sizes else { return };
+        let everything = Flush::everything(FlushCause::Other);
+        for (side, first) in [Side::Instruction, Side::Data].into_iter().zip(&mut self.first) {
+            sizes.emptied(side, &first.tlb.places_by_use());
+            first.flush(&everything, &self.owners, |_| false, &mut 0);
+            first.front.forget();
+        }
+    }
+
+    /// From now on these sizes and schemes are counted too, for which the first level is the
+    /// filter; to be called before anything else.
+    pub(crate) fn filter_for(&mut self, sizes: Sizes) {
+        self.sizes = Some(Box::new(sizes));
+    }
+
+    /// The other sizes and schemes.
+    #[inline(always)]
+    pub(crate) fn sizes(&mut self) -> Option<&mut Sizes> {
+        self.sizes.as_deref_mut()
     }
 
     /// Says whether there were any in the first level. Adds up, by side, how many were in sets of
@@ -321,6 +374,10 @@ impl TranslationUnit {
 
     /// States the control registers of what runs, as at the start of a stream; drops nothing.
     pub(crate) fn set_registers(&mut self, registers: ControlRegisters) {
+        self.empty_filter();
+        if let Some(sizes) = &mut self.sizes {
+            sizes.set_registers(registers);
+        }
         self.processor.set_registers(registers);
         self.scheme.follow(&self.processor.running());
         self.use_registers();
@@ -355,11 +412,7 @@ impl TranslationUnit {
 
     /// Events so far.
     pub(crate) fn flush_counts(&self) -> FlushCounts {
-        let mut counts = self.counts;
-        if let Scheme::WhatIf(tags) = &self.scheme {
-            (counts.switches, counts.explicit_flushes) = tags.counted();
-        }
-        counts
+        self.scheme.complete(self.counts)
     }
 
     /// Entries that events dropped from ITLB, DTLB and STLB.

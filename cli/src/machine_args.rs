@@ -12,7 +12,8 @@ pub(crate) struct MachineArgs {
     set: Vec<(String, String)>,
 }
 
-fn machine_help() -> String {
+/// What `--machine` takes.
+pub(crate) fn machine_help() -> String {
     let names: Vec<_> = preset::names().collect();
     format!("A machine file in TOML, or a preset: {}", names.join(", "))
 }

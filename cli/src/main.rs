@@ -21,6 +21,9 @@ mod replayed_args;
 mod replaying;
 mod reproduce;
 mod sample;
+mod sweep;
+mod sweep_rows;
+mod sweeping;
 mod talk;
 mod timeline;
 mod trim;
@@ -48,6 +51,7 @@ enum Command {
     Info(info::InfoArgs),
     Check(check::CheckArgs),
     Replay(replay::ReplayArgs),
+    Sweep(sweep::SweepArgs),
     Life(life::LifeArgs),
     Annotate(annotate::AnnotateArgs),
     Flow(flow::FlowArgs),
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Command::Info(args) => info::run(args),
         Command::Check(args) => check::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Sweep(args) => sweep::run(args),
         Command::Life(args) => life::run(args),
         Command::Annotate(args) => annotate::run(args),
         Command::Flow(args) => flow::run(args),

@@ -52,6 +52,11 @@ impl OutputArgs {
         }
     }
 
+    /// Whether the result goes to a file.
+    pub(crate) fn is_file(&self) -> bool {
+        self.output.is_some()
+    }
+
     /// Finds out early that Parquet cannot be written.
     ///
     /// # Errors

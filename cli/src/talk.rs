@@ -1,6 +1,7 @@
 //! What is said besides results, on standard error.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write, stderr};
 
 /// How much is said.
@@ -36,7 +37,11 @@ impl TalkArgs {
     }
 
     /// A bar over instructions, drawn on a terminal only; of unknown length it counts.
-    pub(crate) fn progress(self, what: &'static str, instructions: Option<u64>) -> ProgressBar {
+    pub(crate) fn progress(
+        self,
+        what: impl Into<Cow<'static, str>>,
+        instructions: Option<u64>,
+    ) -> ProgressBar {
         let template = "{msg} {wide_bar} {human_pos} of {human_len} instructions, {eta} left";
         self.bar(what, instructions, template, "{spinner} {msg} {human_pos} instructions")
     }
@@ -49,7 +54,7 @@ impl TalkArgs {
 
     fn bar(
         self,
-        what: &'static str,
+        what: impl Into<Cow<'static, str>>,
         length: Option<u64>,
         with_length: &str,
         without: &str,

@@ -89,10 +89,23 @@ pub(crate) fn write_rows<R: Serialize>(
     rows: impl Iterator<Item = Result<R, Error>>,
     out: &mut dyn Write,
 ) -> Result<(), Error> {
+    write_list(head, "rows", rows, out)
+}
+
+/// The same with the rows under another key.
+///
+/// # Errors
+/// As [`write_rows`].
+pub(crate) fn write_list<R: Serialize>(
+    head: &impl Serialize,
+    key: &str,
+    rows: impl Iterator<Item = Result<R, Error>>,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
     let head = to_pretty(head)?;
     // Its closing brace comes after the rows.
     let open = head.trim_end().trim_end_matches('}').trim_end();
-    write!(out, "{open},\n  \"rows\": [").map_err(Error::Output)?;
+    write!(out, "{open},\n  \"{key}\": [").map_err(Error::Output)?;
     for (number, row) in rows.enumerate() {
         let row = row?;
         out.write_all(if number == 0 { b"\n    " } else { b",\n    " }).map_err(Error::Output)?;

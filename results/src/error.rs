@@ -79,6 +79,29 @@ pub enum Error {
         /// The offending line.
         entry: String,
     },
+    /// Another run works in a sweep folder.
+    #[error("{}: in use by another run; wait for its end, or choose another folder", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A sweep folder that is not to be resumed holds points.
+    #[error(
+        "{}: holds points of an earlier sweep; --resume uses them and goes on, or choose another \
+         folder", path.display()
+    )]
+    HasPoints {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file of a sweep folder cannot be used.
+    #[error("{}: {why}; remove it, and the point is counted again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Something could not be written.
     #[error("{}: cannot be written: {source}; choose another place with -o, or free it", path.display())]
     Unwritable {

@@ -183,7 +183,7 @@ fn is_plain(name: &str) -> bool {
     matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
 }
 
-fn unwritable(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
+pub(crate) fn unwritable(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
     let path = path.to_owned();
     |source| Error::Unwritable { path, source }
 }

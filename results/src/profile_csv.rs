@@ -266,6 +266,24 @@ fn numbers(counters: &Counters, total: u64, machine: &Machine, known: Known) -> 
     cells
 }
 
+/// Columns of the counts of a whole machine.
+pub(crate) fn count_columns() -> Vec<Column> {
+    columns().into_iter().skip(NAMES).filter(|column| column.name != SHARE).collect()
+}
+
+/// The counts of a whole machine, by [`count_columns`].
+pub(crate) fn counts(counters: &Counters, machine: &Machine, known: Known) -> Vec<Cell> {
+    let cells = numbers(counters, counters.instructions, machine, known);
+    let columns = columns().into_iter().skip(NAMES);
+    let pairs = cells.into_iter().zip(columns);
+    pairs.filter(|(_, column)| column.name != SHARE).map(|(cell, _)| cell).collect()
+}
+
+/// Columns that name a row.
+const NAMES: usize = 4;
+/// The column that tells a row's share of all rows.
+const SHARE: &str = "instructions_share_percent";
+
 /// All parameters of a machine as they would be set: `l1i.size=32KiB l1i.ways=8 …`.
 fn parameters(machine: &Machine) -> String {
     let mut out = Vec::new();

@@ -28,6 +28,7 @@ mod profile;
 mod replay;
 mod stretches;
 mod survey;
+mod sweep;
 mod timeline;
 mod trim;
 mod who;
@@ -60,6 +61,9 @@ pub use pipeline::{Ahead, ReadReport, for_each_batch, for_each_batch_behind};
 pub use profile::{Profile, Row};
 pub use replay::{Extent, Remarks, Replay, Traced};
 pub use stretches::{InStretches, replay_in_stretches, why_not_in_stretches};
+pub use sweep::{
+    GridError, Setting, SweepAxis, SweepGrid, SweepPass, SweepPlan, SweepPoint, Sweeping,
+};
 pub use timeline::{
     After, AfterBin, Correlation, Estimate, MOST_WINDOWS, Mark, MarkKind, Misses, STRUCTURES,
     Timeline, TimelineOptions, TimelineWatch, Window, misses_of,

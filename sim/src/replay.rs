@@ -14,6 +14,7 @@ use crate::profile::{Profile, Row};
 use crate::timeline::TimelineWatch;
 use crate::who::{Charged, Who};
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use strata_cachemodel::{Counts, EventDelivery, Hierarchy, Machine, Outcome, RefKind};
 use strata_workloads::trace::{Batch, Definitions, Interrupt, Lacks, MachineState};
@@ -44,7 +45,8 @@ impl Default for Extent {
 }
 
 /// Things seen in a stream that a reader of its figures should know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Remarks {
     /// Interrupt and exception deliveries.
     pub deliveries: u64,
@@ -109,10 +111,15 @@ pub struct Replay<N> {
 impl<N: Namer> Replay<N> {
     /// A cold machine in front of a stream whose state at its start is `state`.
     pub fn new(machine: &Machine, namer: N, state: MachineState, extent: Extent) -> Self {
-        let hierarchy = Hierarchy::new(machine);
+        Self::on(Hierarchy::new(machine), namer, state, extent)
+    }
+
+    /// The same on a hierarchy that was made beforehand and has seen nothing yet.
+    pub(crate) fn on(hierarchy: Hierarchy, namer: N, state: MachineState, extent: Extent) -> Self {
         let mut replay = Replay {
             plans: Plans::new(hierarchy.fetch_line_bytes()),
             actors: hierarchy.needs_actors().then(Actors::default),
+            synthesise: hierarchy.machine().event_delivery() == EventDelivery::Synthesised,
             hierarchy,
             addressing: Addressing::default(),
             who: Who::new(namer),
@@ -120,7 +127,6 @@ impl<N: Namer> Replay<N> {
             charges: Vec::new(),
             tables: Definitions::default(),
             state,
-            synthesise: machine.event_delivery() == EventDelivery::Synthesised,
             pending: None,
             baseline: (extent.range.start == 0 && extent.warm_up == 0).then(Counts::default),
             extent,
@@ -175,6 +181,11 @@ impl<N: Namer> Replay<N> {
         self.position
     }
 
+    /// The machine at work.
+    pub(crate) fn hierarchy(&mut self) -> &mut Hierarchy {
+        &mut self.hierarchy
+    }
+
     /// True once nothing of the range is left.
     pub fn is_done(&self) -> bool {
         self.position >= self.extent.range.end
@@ -188,7 +199,14 @@ impl<N: Namer> Replay<N> {
     /// Replays a batch along the course that control takes through it, as the follower has found
     /// it; takes its definitions.
     pub fn batch_along(&mut self, batch: &mut Batch, course: &Course) {
-        self.tables.append(&mut batch.new);
+        let mut new = std::mem::take(&mut batch.new);
+        self.batch_with(batch, &mut new, course);
+        batch.new = new;
+    }
+
+    /// The same of a batch whose definitions are `new`; takes those.
+    pub(crate) fn batch_with(&mut self, batch: &Batch, new: &mut Definitions, course: &Course) {
+        self.tables.append(new);
         self.plans.extend(&self.tables);
         // Out of `self`, so that the parts of it can be changed meanwhile.
         let tables = std::mem::take(&mut self.tables);

@@ -423,6 +423,9 @@ impl Hierarchy {
         if let (Some(classes), Some(class)) = (&mut self.classes, pages.class) {
             classes.add(kind, class);
         }
+        if let Some(sizes) = self.unit.sizes() {
+            sizes.settle(kind.side());
+        }
     }
 
     fn count_reference(&mut self, kind: RefKind) {

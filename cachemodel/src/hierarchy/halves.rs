@@ -6,11 +6,12 @@
 
 use super::{Hierarchy, RefKind};
 use crate::counts::Counts;
-use crate::machine::{AddressKind, CacheSpec, Machine, WalkMemory};
+use crate::machine::{AddressKind, CacheSpec, Machine, TagScheme, WalkMemory};
 use crate::memory::{Memory, Place, Request};
 use crate::outcome::Outcome;
 use crate::page::PhysAddr;
 use crate::semantics::Semantics;
+use crate::translation::{SizedCounts, Sizes, TlbSizes};
 
 /// Whether a machine can be taken in two halves.
 ///
@@ -30,6 +31,12 @@ fn has_halves(machine: &Machine, memory: &Memory) -> bool {
 }
 
 impl Hierarchy {
+    /// Whether [`Hierarchy::upper_half`] gives something. Costs as much as making the machine.
+    #[must_use]
+    pub fn has_halves(machine: &Machine) -> bool {
+        has_halves(machine, &Memory::new(machine))
+    }
+
     /// First level and TLBs of `machine`, which note what they ask of its other levels; these have
     /// to be run by a [`LowerHalf`]. `None` where the other levels have an effect on the first, or
     /// need more than requests tell.
@@ -41,6 +48,38 @@ impl Hierarchy {
         let mut upper = Self::new(&machine.first_level_only());
         upper.memory.note_requests();
         Some(upper)
+    }
+
+    /// An upper half that counts TLBs of several sizes under several schemes at once. Its own TLBs
+    /// only serve that: what they count is not the machine's. `None` as for
+    /// [`Hierarchy::upper_half`], and where the machine's TLBs do not [`fit`](TlbSizes::fit).
+    #[must_use]
+    pub fn upper_half_of_sizes(machine: &Machine, sizes: &TlbSizes) -> Option<Self> {
+        let smallest = |sizes: &[u64]| {
+            let rising = sizes.windows(2).all(|pair| pair[0] < pair[1]);
+            sizes.first().filter(|_| rising && sizes.len() <= TlbSizes::MOST).map(u64::to_string)
+        };
+        let (itlb, dtlb) = (smallest(&sizes.itlb)?, smallest(&sizes.dtlb)?);
+        let filter = [
+            ("itlb.entries", itlb.as_str()),
+            ("itlb.ways", "full"),
+            ("dtlb.entries", dtlb.as_str()),
+            ("dtlb.ways", "full"),
+            ("tags", "none"),
+        ];
+        let machine = machine.with_overrides(filter).ok().filter(TlbSizes::fit)?;
+        let mut upper = Self::upper_half(&machine)?;
+        upper.unit.filter_for(Sizes::new(&machine, sizes));
+        Some(upper)
+    }
+
+    /// What ITLBs and DTLBs of these sizes have counted under a scheme so far. `None` unless this is
+    /// an [upper half](Self::upper_half_of_sizes) of such; and if, with the sizes wanted, there was a
+    /// page that an entry of another page size or globality covered too, or a flush of global
+    /// entries by the PCID under which they were made: then each machine has to be run alone.
+    #[must_use]
+    pub fn sized_counts(&mut self, itlb: u64, dtlb: u64, tags: TagScheme) -> Option<SizedCounts> {
+        self.unit.sizes()?.counts(itlb, dtlb, tags)
     }
 
     /// Requests noted from now on are to be charged to this.

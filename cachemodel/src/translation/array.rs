@@ -135,6 +135,12 @@ impl Array {
         (first..first + self.ways).find(|&at| is_it(at)).map(|at| Place { set, at })
     }
 
+    /// Places that hold entries.
+    pub(super) fn held_places(&self) -> impl Iterator<Item = usize> {
+        let held = |&(_, key): &(usize, &Key)| *key != Key::EMPTY;
+        self.keys.iter().enumerate().filter(held).map(|(place, _)| place)
+    }
+
     /// Number of places.
     pub(super) fn len(&self) -> usize {
         self.keys.len()

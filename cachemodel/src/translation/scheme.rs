@@ -1,5 +1,6 @@
 //! Tag schemes: which tags entries have, and what an event drops under each.
 
+use super::counts::FlushCounts;
 use super::event::ControlEvent;
 use super::flush::{Flush, FlushCause, Nested, TagFilter};
 use super::processor::Running;
@@ -20,7 +21,11 @@ pub(super) enum Scheme {
 
 impl Scheme {
     pub(super) fn new(machine: &Machine) -> Self {
-        match machine.tags() {
+        Self::with_tags(machine.tags())
+    }
+
+    pub(super) fn with_tags(tags: TagScheme) -> Self {
+        match tags {
             TagScheme::None => Self::None,
             TagScheme::Architectural => Self::Architectural,
             TagScheme::WhatIf(parts) => Self::WhatIf(WhatIfTags::new(parts)),
@@ -41,6 +46,14 @@ impl Scheme {
             Self::Architectural => [by_manual, None],
             Self::WhatIf(tags) => tags.flush(vendor, event, by_manual, before, after),
         }
+    }
+
+    /// Counts of events with those that only the scheme tells apart.
+    pub(super) fn complete(&self, mut counts: FlushCounts) -> FlushCounts {
+        if let Self::WhatIf(tags) = self {
+            (counts.switches, counts.explicit_flushes) = tags.counted();
+        }
+        counts
     }
 
     /// Registers were stated, not changed by an event.

@@ -234,6 +234,16 @@ impl Tlb {
         self.used.first_chunk_mut()
     }
 
+    /// Places among those of all arrays that hold entries, that not used for longest first.
+    pub(super) fn places_by_use(&self) -> Vec<u32> {
+        let held = self.arrays.iter().zip(&self.begins).flat_map(|(array, &begin)| {
+            array.held_places().map(move |place| (begin + place) as u32)
+        });
+        let mut places: Vec<u32> = held.collect();
+        places.sort_unstable_by_key(|&place| self.used[place as usize]);
+        places
+    }
+
     /// Whether a hit does nothing but set the time of last use.
     pub(super) fn only_times(&self) -> bool {
         self.only_times

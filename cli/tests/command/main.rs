@@ -19,6 +19,7 @@ mod pipes;
 mod replay;
 mod reproduce;
 mod schema;
+mod sweep;
 mod synthetic;
 mod timeline;
 

@@ -126,7 +126,7 @@ impl Traffic {
 
 impl Structures {
     /// Of the whole machine.
-    pub(super) fn of_machine(
+    pub(crate) fn of_machine(
         total: &Counters,
         machine: &Machine,
         counts: &strata_cachemodel::Counts,

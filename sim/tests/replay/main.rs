@@ -6,6 +6,7 @@ mod machine;
 mod naive;
 mod parts;
 mod stream;
+mod sweeps;
 mod timeline;
 
 use proptest::prelude::*;

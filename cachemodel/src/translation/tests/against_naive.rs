@@ -13,7 +13,7 @@ use crate::translation::{
 use crate::translator::{NestedWalk, PageWalk, TableWalk};
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Access {
         side: Side,
         va: u64,
@@ -167,7 +167,7 @@ fn access((data, va): (bool, u64)) -> Step {
     Step::Access { side: if data { Side::Data } else { Side::Instruction }, va }
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         40 => (any::<bool>(), near()).prop_map(access),
         10 => (any::<bool>(), address()).prop_map(access),
@@ -181,12 +181,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Page tables of every address space, made up from numbers.
-struct Tables {
+pub(super) struct Tables {
     /// By the shift of a page's size and its number.
-    versions: std::collections::HashMap<(u32, u64), u64>,
+    pub(super) versions: std::collections::HashMap<(u32, u64), u64>,
 }
 
-fn mix(values: &[u64]) -> u64 {
+pub(super) fn mix(values: &[u64]) -> u64 {
     values.iter().fold(7, |mixed: u64, value| {
         let mixed = (mixed ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mixed ^ mixed >> 29
@@ -195,17 +195,17 @@ fn mix(values: &[u64]) -> u64 {
 
 impl Tables {
     /// How many times what is behind the page was changed.
-    fn version(&self, va: u64) -> u64 {
+    pub(super) fn version(&self, va: u64) -> u64 {
         let sizes = [12, 21, 30].map(|shift| self.versions.get(&(shift, va >> shift)));
         sizes.into_iter().flatten().sum()
     }
 
-    fn change(&mut self, va: u64, bytes: u64) {
+    pub(super) fn change(&mut self, va: u64, bytes: u64) {
         let shift = bytes.trailing_zeros();
         *self.versions.entry((shift, va >> shift)).or_default() += 1;
     }
 
-    fn mapping(&self, va: u64, context: &Context) -> Mapping {
+    pub(super) fn mapping(&self, va: u64, context: &Context) -> Mapping {
         let space = mix(&[context.registers().cr3 >> 12, context.asid().into()]) % 2;
         let what = mix(&[space, va >> 30, self.version(va)]);
         let size = PageSize::ALL[(mix(&[what, va >> 21]) % 3) as usize];

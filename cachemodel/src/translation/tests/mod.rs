@@ -9,4 +9,5 @@ mod naive_walk;
 mod order;
 mod rules;
 mod schemes;
+mod sizes;
 mod walks;

@@ -1,0 +1,120 @@
+//! `sweep` on the bundled capture.
+
+use crate::{complaint, output, strata, text};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+fn sample() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../workloads/samples/xen-net-tx")
+}
+
+fn sweep(more: &[&str]) -> String {
+    output(strata(["sweep", text(&sample())].into_iter().chain(more.iter().copied())))
+}
+
+fn fails(more: &[&str]) -> String {
+    complaint(strata(["sweep", text(&sample())].into_iter().chain(more.iter().copied())))
+}
+
+fn points(more: &[&str]) -> Vec<Value> {
+    let arguments: Vec<&str> = more.iter().copied().chain(["--format", "json"]).collect();
+    let report: Value = serde_json::from_str(&sweep(&arguments)).unwrap();
+    assert_eq!((&report["schema"], &report["command"]), (&1.into(), &"sweep".into()));
+    report["points"].as_array().unwrap().clone()
+}
+
+/// What a replay says of the machine of a point.
+fn replayed(point: &Value) -> Value {
+    let set: Vec<String> = point["set"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap()))
+        .collect();
+    let sample = sample();
+    let mut arguments = vec!["replay", text(&sample), "--no-symbols", "--format", "json"];
+    set.iter().for_each(|set| arguments.extend(["--set", set]));
+    serde_json::from_str(&output(strata(arguments))).unwrap()
+}
+
+#[test]
+fn points_of_the_papers_sweep_are_each_a_replay_of_that_machine() {
+    let all = points(&[
+        "--l2-size",
+        "512KiB..32MiB",
+        "--tlb-entries",
+        "16..1024",
+        "--tags",
+        "none,global-hypervisor,vpid,pcid",
+    ]);
+    assert_eq!(all.len(), 7 * 7 * 4);
+    // Every size and scheme is among these.
+    for point in all.iter().step_by(29) {
+        let replay = replayed(point);
+        for (key, value) in point.as_object().unwrap().iter().filter(|(key, _)| *key != "set") {
+            assert_eq!(value, &replay[key], "{key} of {}", point["set"]);
+        }
+    }
+}
+
+#[test]
+fn machines_without_halves_or_with_sets_in_tlbs_are_replays_too() {
+    let all = points(&[
+        "--set",
+        "dtlb.ways=4,full",
+        "--set",
+        "l2.inclusion=non-inclusive,inclusive",
+        "--set",
+        "l2.size=128KiB",
+    ]);
+    assert_eq!(all.len(), 4);
+    for point in &all {
+        let mut whole = point.clone();
+        whole["set"]["l2.size"] = "128KiB".into();
+        let replay = replayed(&whole);
+        for key in ["instructions", "l1i", "l1d", "l2", "itlb", "dtlb", "page_walks"] {
+            assert_eq!(point[key], replay[key], "{key} of {}", point["set"]);
+        }
+    }
+    assert_ne!(all[0]["l1d"], all[1]["l1d"]);
+    assert_ne!(all[0]["dtlb"], all[2]["dtlb"]);
+}
+
+#[test]
+fn a_sweep_goes_on_with_the_points_that_its_folder_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = ["--folder", text(folder.path())];
+    let with = |sizes: &'static str, more: &[&'static str]| {
+        [&["--l2-size", sizes, "--format", "csv"], kept.as_slice(), more].concat()
+    };
+    let first = sweep(&with("1MiB,2MiB", &[]));
+    let refused = fails(&with("1MiB..4MiB", &[]));
+    assert!(refused.contains("--resume"), "{refused}");
+    let more = sweep(&with("1MiB..4MiB", &["--resume"]));
+    assert_eq!(more.lines().count(), 4);
+    assert!(more.starts_with(&first), "{more}");
+    assert_eq!(more, sweep(&["--l2-size", "1MiB..4MiB", "--format", "csv"]));
+    assert_eq!(more, sweep(&with("1MiB..4MiB", &["--resume"])));
+}
+
+#[test]
+fn what_cannot_be_swept_is_refused_with_the_reason() {
+    let wrong = |arguments: &[&str]| {
+        let sample = sample();
+        let all = ["sweep", text(&sample)].into_iter().chain(arguments.iter().copied());
+        let output = strata(all).assert().code(2).get_output().clone();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(wrong(&["--l2-size", "32MiB..1MiB"]).contains("1MiB..32MiB may be meant"));
+    assert!(wrong(&["--tlb-entries", "33..63"]).contains("powers of two"));
+    assert!(wrong(&["--tags", "asid"]).contains("global-hypervisor, vpid, pcid"));
+    assert!(wrong(&["--set", "l1d.ways"]).contains("KEY=VALUE"));
+    assert!(wrong(&["--l2-size", "1MiB", "--resume"]).contains("--folder"));
+    assert!(fails(&[]).contains("--l2-size"));
+    assert!(fails(&["--l2-size", "1MiB", "--set", "l2.size=1MiB,2MiB"]).contains("swept twice"));
+    assert!(fails(&["--set", "l1d.ways=7,8"]).contains("l1d"));
+    let many =
+        fails(&["--set", "seed=1..1048576", "--l2-size", "1KiB..1GiB", "--tags", "none,vpid,pcid"]);
+    assert!(many.contains("1323 points (21 × 3 × 21)"), "{many}");
+    assert!(many.contains("--yes"), "{many}");
+}
