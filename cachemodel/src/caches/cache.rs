@@ -260,6 +260,16 @@ impl Cache {
         )
     }
 
+    /// Reads what a look-up of a physical line would look at; the result means nothing. Nothing
+    /// where that is not worth it.
+    #[inline]
+    pub(crate) fn look_ahead(&self, physical: u64) -> u64 {
+        match &self.storage {
+            Storage::Ranked(sets) => sets.look_ahead(physical),
+            Storage::First(_) | Storage::Recency(_) | Storage::Ways(_) => 0,
+        }
+    }
+
     /// Whether a look-up of `line` would hit.
     pub(crate) fn contains(&self, line: Line) -> bool {
         storage!(

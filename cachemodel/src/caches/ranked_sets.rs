@@ -78,6 +78,13 @@ impl RankedSets {
         self.index.of(physical)
     }
 
+    /// Reads what a look-up would look at; the result means nothing.
+    #[inline]
+    pub(super) fn look_ahead(&self, physical: u64) -> u64 {
+        let set = self.index.of(physical);
+        self.ranks[set].order ^ self.places[set * self.ways]
+    }
+
     /// The way that holds a line of this set.
     #[inline(always)]
     fn find_in(&self, set: usize, physical: u64) -> Option<usize> {

@@ -95,6 +95,9 @@ impl Hierarchy {
     }
 }
 
+/// Requests whose sets are looked at before the first of them is done.
+const AHEAD: usize = 32;
+
 /// All levels of cache of a machine but the first.
 #[derive(Debug, Clone)]
 pub struct LowerHalf {
@@ -132,6 +135,26 @@ impl LowerHalf {
     /// the accesses and misses of the levels below the first. Requests of one reference must come
     /// with one call.
     pub fn run(&mut self, requests: &[Request], mut each: impl FnMut(u32, RefKind, &Outcome)) {
+        for some in requests.chunks(AHEAD) {
+            // Which sets are asked for next is known, and reading them all at once takes little
+            // longer than reading one.
+            std::hint::black_box(some.iter().fold(0, |sum, ahead| sum ^ self.look_ahead(ahead)));
+            self.run_some(some, &mut each);
+        }
+        self.open.take().into_iter().for_each(|open| self.count(open, &mut each));
+    }
+
+    #[inline]
+    fn look_ahead(&self, request: &Request) -> u64 {
+        match *request {
+            Request::Line { physical, kind, .. } | Request::Unsure { physical, kind, .. } => {
+                self.memory.look_ahead_below_first(kind, PhysAddr(physical))
+            }
+            _ => 0,
+        }
+    }
+
+    fn run_some(&mut self, requests: &[Request], each: &mut impl FnMut(u32, RefKind, &Outcome)) {
         for request in requests {
             match *request {
                 Request::Line { physical, charge, kind, is_first }
@@ -139,14 +162,14 @@ impl LowerHalf {
                     let place = Place { physical: PhysAddr(physical), va: physical };
                     let missed = self.memory.read_below_first(kind, place);
                     if !self.by_reference {
-                        self.count(Open { kind, charge, missed }, &mut each);
+                        self.count(Open { kind, charge, missed }, each);
                         continue;
                     }
                     match &mut self.open {
                         Some(open) if !is_first => open.missed = open.missed.max(missed),
                         _ => {
                             let before = self.open.replace(Open { kind, charge, missed });
-                            before.into_iter().for_each(|open| self.count(open, &mut each));
+                            before.into_iter().for_each(|open| self.count(open, each));
                         }
                     }
                 }
@@ -159,7 +182,6 @@ impl LowerHalf {
                 Request::Leaves { .. } | Request::Settled { .. } => {}
             }
         }
-        self.open.take().into_iter().for_each(|open| self.count(open, &mut each));
     }
 
     fn count(&mut self, access: Open, each: &mut impl FnMut(u32, RefKind, &Outcome)) {

@@ -65,6 +65,15 @@ impl Memory {
         self.nodes.len() - if kind == RefKind::Fetch { 2 } else { 1 }
     }
 
+    /// Reads what [`Memory::read_below_first`] would look at first, so that this machine has it at
+    /// hand; the result means nothing.
+    #[inline]
+    pub(crate) fn look_ahead_below_first(&self, kind: RefKind, physical: PhysAddr) -> u64 {
+        let Some(below) = self.nodes[self.first_node(kind)].below else { return 0 };
+        let cache = &self.nodes[below].cache;
+        cache.look_ahead(physical.0 >> cache.line_shift())
+    }
+
     /// Takes a dirty line that left the first level.
     #[inline]
     pub(crate) fn write_below_first(&mut self, place: Place) {
