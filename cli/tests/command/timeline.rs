@@ -105,7 +105,8 @@ fn every_table_is_there_as_csv_with_machine_and_trace() {
         let arguments: Vec<&str> = some.into_iter().chain([rows]).collect();
         let written = run("timeline", &sample(), &arguments);
         let lines: Vec<&str> = written.lines().collect();
-        assert!(lines[0].starts_with(first) && lines[0].ends_with(",machine,trace_hash"));
+        let origin = ",machine,trace_hash,semantics,command,version,units";
+        assert!(lines[0].starts_with(first) && lines[0].ends_with(origin), "{}", lines[0]);
         assert!(lines.len() > 5 && lines[1].contains(",vee07,"), "{rows}: {}", lines[1]);
     }
 }
