@@ -52,10 +52,10 @@ fn the_csv_of_windows_has_misses_sums_and_marks() {
     let rows: Vec<&str> = written.lines().collect();
     let header = "from,to,l1i_misses,l1d_misses,l2_misses,itlb_misses,dtlb_misses,l1i_cumulative,\
                   l1d_cumulative,l2_cumulative,itlb_cumulative,dtlb_cumulative,vm_switch,\
-                  cr3_write,tlb_flush,grant_map,grant_unmap,machine,trace_hash";
-    assert_eq!(rows[0], header);
-    assert_eq!(rows[3], "200,250,0,0,0,0,2,0,0,0,0,3,0,0,0,0,0,vee07,");
-    assert_eq!(rows[2], "100,200,0,0,0,0,1,0,0,0,0,1,0,0,0,0,1,vee07,");
+                  cr3_write,tlb_flush,grant_map,grant_unmap,machine,trace_hash,";
+    assert!(rows[0].starts_with(header), "{}", rows[0]);
+    assert!(rows[3].starts_with("200,250,0,0,0,0,2,0,0,0,0,3,0,0,0,0,0,vee07,,"), "{}", rows[3]);
+    assert!(rows[2].starts_with("100,200,0,0,0,0,1,0,0,0,0,1,0,0,0,0,1,vee07,,"), "{}", rows[2]);
 }
 
 #[test]
