@@ -258,17 +258,32 @@ struct Board {
 /// Stretches that may wait to be settled, for each thread: each holds some MB.
 const MOST_WAITING: usize = 3;
 
+/// What a thread is to do next.
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    /// Replay this stretch.
+    Replay(usize),
+    /// Settle what is there: until then there is no room.
+    Settle,
+    /// Stop.
+    End,
+}
+
 impl Work {
-    /// The next stretch to replay, once there is room for it.
-    fn begin(&self, stretches: usize, threads: usize) -> Option<usize> {
+    /// What comes next, once there is something.
+    fn turn(&self, stretches: usize, threads: usize) -> Turn {
         let mut board = lock(&self.board);
         loop {
             if board.failed || board.next == stretches {
-                return None;
+                return Turn::End;
             }
             if board.next < board.settled + MOST_WAITING * threads {
                 board.next += 1;
-                return Some(board.next - 1);
+                return Turn::Replay(board.next - 1);
+            }
+            // Whoever put it there may have found another about to stop settling.
+            if board.ready.contains_key(&board.settled) {
+                return Turn::Settle;
             }
             board = self.changed.wait(board).unwrap_or_else(PoisonError::into_inner);
         }
@@ -317,7 +332,15 @@ fn run_worker<N: Namer>(
     progress: impl Fn(u64),
 ) -> Result<Replay<Shared<N>>, Error> {
     let mut own = all.worker();
-    while let Some(number) = work.begin(all.stretches.len(), threads) {
+    loop {
+        let number = match work.turn(all.stretches.len(), threads) {
+            Turn::Replay(number) => number,
+            Turn::Settle => {
+                settle(work, &mut lock(sequel))?;
+                continue;
+            }
+            Turn::End => break,
+        };
         let start = match sequel.try_lock() {
             Ok(mut sequel) => sequel.start_of(number),
             Err(_) => Start::Unknown,
@@ -341,4 +364,28 @@ fn settle<N: Namer>(work: &Work, sequel: &mut Sequel<'_, '_, N>) -> Result<(), E
         work.has_settled();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::functions::Nameless;
+    use strata_workloads::trace::MachineState;
+
+    /// Put there by a thread that found another about to stop settling.
+    #[test]
+    fn who_finds_no_room_settles_what_is_there_instead_of_waiting() {
+        let work = Work::default();
+        for number in 0..MOST_WAITING {
+            assert_eq!(work.turn(10, 1), Turn::Replay(number));
+        }
+        let machine = Machine::load("vee07").unwrap();
+        let extent = Extent::default();
+        let mut replay = Replay::new(&machine, Nameless, MachineState::default(), extent);
+        work.put(0, Ready { worker: 0, stretch: replay.end_stretch(), is_sure: true });
+        assert_eq!(work.turn(10, 1), Turn::Settle);
+        assert!(work.take().is_some());
+        work.has_settled();
+        assert_eq!(work.turn(10, 1), Turn::Replay(MOST_WAITING));
+    }
 }
