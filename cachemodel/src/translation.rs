@@ -99,6 +99,11 @@ impl FirstLevel {
         Self { front: Front::new(), tlb, flushed: 0, classifier: None }
     }
 
+    #[inline(always)]
+    fn known_pages(&mut self) -> Option<KnownPages<'_>> {
+        Some(KnownPages { front: &self.front, used: self.tlb.used_times()? })
+    }
+
     /// Returns whether anything was dropped, and counts what was in sets that `is_unsettled`.
     fn flush(
         &mut self,
@@ -116,6 +121,22 @@ impl FirstLevel {
         });
         self.flushed += dropped;
         dropped > 0
+    }
+}
+
+/// Pages of one side whose look-ups are known.
+#[derive(Debug)]
+pub(crate) struct KnownPages<'u> {
+    front: &'u Front,
+    /// Times of last use of the TLB's entries, by place.
+    pub(crate) used: &'u mut UseTimes,
+}
+
+impl KnownPages<'_> {
+    /// What is known of an address without being used.
+    #[inline]
+    pub(crate) fn get(&self, va: u64) -> Option<Known> {
+        self.front.get(va)
     }
 }
 
@@ -191,15 +212,15 @@ impl TranslationUnit {
         self.first[side as usize].front.get(va)
     }
 
-    /// Times of last use of the first entries of both sides, by place, which may be set for hits
-    /// that are known, where policies keep nothing else.
+    /// What hits that are known need of both sides, where policies keep nothing but the time of last
+    /// use.
     #[inline(always)]
-    pub(crate) fn times_of_use(&mut self) -> Option<[&mut UseTimes; 2]> {
+    pub(crate) fn known_pages(&mut self) -> Option<[KnownPages<'_>; 2]> {
         let [instruction, data] = &mut self.first;
-        Some([instruction.tlb.used_times()?, data.tlb.used_times()?])
+        Some([instruction.known_pages()?, data.known_pages()?])
     }
 
-    /// Whether [`TranslationUnit::times_of_use`] may be used.
+    /// Whether [`TranslationUnit::known_pages`] may be used.
     pub(crate) fn keeps_only_times(&self) -> bool {
         self.first.iter().all(|first| first.tlb.only_times())
     }

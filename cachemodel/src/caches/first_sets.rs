@@ -45,6 +45,7 @@ const EMPTY: u64 = u64::MAX;
 /// with a write is dirty.
 type Uses = [u32; 2];
 
+#[inline(always)]
 fn last_use(uses: Uses) -> u32 {
     uses[0].max(uses[1])
 }
@@ -134,6 +135,35 @@ impl FirstSets {
         }
         slot.uses[usize::from(write)] = now;
         Some(KnownHit { line, entry: self.entries[number] })
+    }
+
+    /// Uses a line that is here, and knows it from now on at `va` with the TLB entry its page was
+    /// found by. False, with nothing done, if it is not here or was prefetched. `now` is after every
+    /// use so far.
+    #[inline]
+    pub(crate) fn use_here(
+        &mut self,
+        physical: u64,
+        va: u64,
+        entry: u16,
+        write: bool,
+        now: u32,
+    ) -> bool {
+        let found = match self.ways {
+            8 => self.find_of::<8>(physical),
+            _ => self.find(physical),
+        };
+        let Some(slot) = found.filter(|&slot| !self.prefetched[slot]) else { return false };
+        self.at[slot].uses[usize::from(write)] = now;
+        self.latest = slot;
+        self.know_latest(va, entry)
+    }
+
+    #[inline(always)]
+    fn find_of<const WAYS: usize>(&self, physical: u64) -> Option<usize> {
+        let first = self.index.of(physical) * WAYS;
+        let way = way_of(&self.lines[first..first + WAYS], physical);
+        (way != NO_WAY).then(|| first + way)
     }
 
     /// The line that the last look-up hit or brought is from now on known at `va`, with the TLB

@@ -9,7 +9,7 @@ use super::stream::Shape;
 use super::{FetchedLine, Hierarchy, Operand, PlainHits, RefKind, Run};
 use crate::caches::FirstSets;
 use crate::span::PAGE_BYTES;
-use crate::translation::UseTimes;
+use crate::translation::{KnownPages, UseTimes};
 
 /// What a reference near at hand touches: both first-level caches, the times of last use of both
 /// TLBs' entries, and the line fetched last.
@@ -17,8 +17,8 @@ use crate::translation::UseTimes;
 pub struct Near<'h> {
     l1i: &'h mut FirstSets,
     l1d: &'h mut FirstSets,
-    itlb: &'h mut UseTimes,
-    dtlb: &'h mut UseTimes,
+    itlb: KnownPages<'h>,
+    dtlb: KnownPages<'h>,
     fetched: FetchedLine,
     /// For TLBs; the lower half is the time for caches.
     now: u64,
@@ -69,7 +69,7 @@ impl Hierarchy {
         }
         let [l1i, l1d] = self.memory.first_sets()?;
         self.now = common_time(l1i, l1d, self.now);
-        let [itlb, dtlb] = self.unit.times_of_use()?;
+        let [itlb, dtlb] = self.unit.known_pages()?;
         Some(Near {
             l1i,
             l1d,
@@ -114,9 +114,6 @@ impl Near<'_> {
             let (Some(&va), Some(&shape)) = (addresses.get(made), shapes.get(made)) else {
                 return made;
             };
-            if self.fetched.reach > 0 && !crosses(va, shape.beyond()) {
-                return made;
-            }
             let lines = self.reference(va, shape);
             if lines == 0 {
                 return made;
@@ -150,7 +147,7 @@ impl Near<'_> {
             if !shape.is_fetch() {
                 let hit = l1d.use_known(va, beyond, shape.writes(), now as u32);
                 let Some(hit) = hit else { return true };
-                note_use(dtlb, hit.entry, now);
+                note_use(dtlb.used, hit.entry, now);
                 return false;
             }
             let offset = va.wrapping_sub(line);
@@ -163,7 +160,7 @@ impl Near<'_> {
             let (from, more) =
                 if goes_on { (next, end.wrapping_sub(LINE_BYTES)) } else { (va, beyond) };
             let Some(hit) = l1i.use_known(from, more, false, now as u32) else { return true };
-            note_use(itlb, hit.entry, now);
+            note_use(itlb.used, hit.entry, now);
             if goes_on && next.is_multiple_of(PAGE_BYTES) {
                 return true;
             }
@@ -194,18 +191,14 @@ impl Near<'_> {
         let (from, more) =
             if goes_on { (next, end.wrapping_sub(LINE_BYTES)) } else { (va, beyond) };
         if let Some(hit) = self.l1i.use_known(from, more, false, self.now as u32) {
-            note_use(self.itlb, hit.entry, self.now);
+            note_use(self.itlb.used, hit.entry, self.now);
             if goes_on && next.is_multiple_of(PAGE_BYTES) {
                 return 0;
             }
             self.fetched = FetchedLine { line: hit.line, reach: LINE_BYTES };
             return 1 + u64::from(goes_on);
         }
-        if !crosses(va, beyond) {
-            return 0;
-        }
-        let lines = use_two_lines(self.l1i, self.itlb, va, beyond, false, self.now);
-        self.now += lines;
+        let lines = use_unknown(self.l1i, &mut self.itlb, va, beyond, false, &mut self.now);
         if lines > 0 {
             let line = va.wrapping_add(beyond) & LINE_MASK;
             self.fetched = FetchedLine { line, reach: LINE_BYTES };
@@ -306,54 +299,51 @@ impl Near<'_> {
     fn operand(&mut self, write: bool, va: u64, beyond: u64) -> u64 {
         self.now += 1;
         if let Some(hit) = self.l1d.use_known(va, beyond, write, self.now as u32) {
-            note_use(self.dtlb, hit.entry, self.now);
+            note_use(self.dtlb.used, hit.entry, self.now);
             return 1;
         }
-        if !crosses(va, beyond) {
-            return 0;
-        }
-        let lines = use_two_lines(self.l1d, self.dtlb, va, beyond, write, self.now);
-        self.now += lines;
-        lines
+        use_unknown(self.l1d, &mut self.dtlb, va, beyond, write, &mut self.now)
     }
 }
 
-/// Makes a reference to two known lines of one page, with times from `now` on; returns how many
-/// lines it hit: both or, with nothing made that makes a difference, none.
+/// Makes a reference to one or two lines of one page that are in the first level and whose page is
+/// known, even if they are not known by their address; from then on they are. Returns how many
+/// lines; 0, with nothing made that makes a difference, of any other reference.
 ///
 /// A function of its own with no part in what the caller keeps in registers.
 #[inline(never)]
-fn use_two_lines(
+fn use_unknown(
     sets: &mut FirstSets,
-    tlb: &mut UseTimes,
+    tlb: &mut KnownPages<'_>,
     va: u64,
     beyond: u64,
     write: bool,
-    now: u64,
+    now: &mut u64,
 ) -> u64 {
-    let Some(second) = second_line(va, beyond) else { return 0 };
-    let Some(hit) = sets.use_known(va, 0, write, now as u32) else { return 0 };
-    let Some(_) = sets.use_known(second, 0, write, now as u32 + 1) else { return 0 };
-    note_use(tlb, hit.entry, now);
-    2
+    let last = va.wrapping_add(beyond);
+    let (first_line, last_line) = (va & LINE_MASK, last & LINE_MASK);
+    let between = last_line.wrapping_sub(first_line);
+    if between > LINE_BYTES || (va ^ last) >> 12 != 0 {
+        return 0;
+    }
+    let Some(known) = tlb.get(va) else { return 0 };
+    let Some(entry) = known.near_place() else { return 0 };
+    let physical = (known.physical.0 & LINE_MASK) / LINE_BYTES;
+    if !sets.use_here(physical, first_line, entry, write, *now as u32) {
+        return 0;
+    }
+    if between > 0 {
+        // If the second line is not there, another use of the first makes no difference.
+        *now += 1;
+        if !sets.use_here(physical + 1, last_line, entry, write, *now as u32) {
+            return 0;
+        }
+    }
+    note_use(tlb.used, entry, *now);
+    1 + between / LINE_BYTES
 }
 
 #[inline(always)]
 fn note_use(times: &mut UseTimes, entry: u16, now: u64) {
     times[usize::from(entry) % times.len()] = now;
-}
-
-/// Whether a reference is to more than one line.
-#[inline(always)]
-fn crosses(va: u64, beyond: u64) -> bool {
-    (va ^ va.wrapping_add(beyond)) >= LINE_BYTES
-}
-
-/// Where the second line begins of a reference to two lines of one page.
-#[inline(always)]
-fn second_line(va: u64, beyond: u64) -> Option<u64> {
-    let last = va.wrapping_add(beyond);
-    let (first_line, second) = (va & LINE_MASK, last & LINE_MASK);
-    let are_neighbours = second.wrapping_sub(first_line) == LINE_BYTES;
-    (are_neighbours && (va ^ last) >> 12 == 0).then_some(second)
 }

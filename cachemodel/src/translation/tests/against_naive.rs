@@ -257,7 +257,8 @@ proptest! {
                     // Both ways to what is known are to do the same.
                     let known = if unit.keeps_only_times() && va % 2 == 0 {
                         unit.known(side, va).map(|known| {
-                            unit.times_of_use().unwrap()[side as usize][known.place as usize] = now;
+                            let pages = unit.known_pages().unwrap();
+                            pages[side as usize].used[known.place as usize] = now;
                             known.physical.0
                         })
                     } else {
