@@ -96,7 +96,7 @@ impl Hierarchy {
 }
 
 /// Requests whose sets are looked at before the first of them is done.
-const AHEAD: usize = 32;
+pub(super) const AHEAD: usize = 32;
 
 /// All levels of cache of a machine but the first.
 #[derive(Debug, Clone)]

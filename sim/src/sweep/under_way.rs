@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::functions::Nameless;
 use crate::replay::{Extent, Replay};
 use rayon::prelude::*;
-use strata_cachemodel::{Hierarchy, LowerHalf, Machine, SizedCounts};
+use strata_cachemodel::{Hierarchy, LowerHalves, Machine, SizedCounts};
 use strata_workloads::trace::{Batch, Lacks, MachineState};
 
 /// A pass under way.
@@ -18,7 +18,7 @@ pub struct Sweeping {
 
 struct Running {
     replay: Replay<Nameless>,
-    lowers: Vec<LowerHalf>,
+    lowers: LowerHalves,
     served: Vec<Served>,
     /// Whether it notes what is asked of the levels below.
     is_upper: bool,
@@ -33,16 +33,17 @@ impl Sweeping {
     pub fn new(pass: &SweepPass, state: &MachineState, lacks: Lacks) -> Self {
         let runs = pass.runs.iter().map(|run| {
             let (hierarchy, lowers) = match &run.model {
-                Model::Whole(machine) => (Hierarchy::new(machine), Vec::new()),
+                Model::Whole(machine) => (Hierarchy::new(machine), LowerHalves::new(&[])),
                 Model::Upper { first, sizes, lowers } => (
                     match sizes {
                         Some(sizes) => Hierarchy::upper_half_of_sizes(first, sizes),
                         None => Hierarchy::upper_half(first),
                     }
                     .expect("the plan has asked for halves and whether the TLBs fit"),
-                    lowers.iter().filter_map(LowerHalf::new).collect(),
+                    LowerHalves::new(lowers),
                 ),
             };
+            let lowers = lowers.expect("the plan has asked for halves");
             let mut replay = Replay::on(hierarchy, Nameless, state.clone(), Extent::default());
             replay.set_lacks(lacks);
             let is_upper = matches!(run.model, Model::Upper { .. });
@@ -87,7 +88,7 @@ impl Sweeping {
         let lowers: Vec<Vec<_>> = self
             .runs
             .iter()
-            .map(|run| run.lowers.iter().map(LowerHalf::counts).collect())
+            .map(|run| (0..run.lowers.machines()).map(|at| run.lowers.counts(at)).collect())
             .collect();
         let mut points = Vec::new();
         for mut run in self.runs {
@@ -141,6 +142,9 @@ impl Running {
             return;
         }
         let requests = self.replay.hierarchy().take_requests();
-        self.lowers.par_iter_mut().for_each(|lower| lower.run(&requests, |_, _, _| ()));
+        match self.lowers.parts_mut() {
+            [only] => only.run(&requests),
+            several => several.par_iter_mut().for_each(|part| part.run(&requests)),
+        }
     }
 }

@@ -40,6 +40,11 @@ fn grid() -> Vec<Machine> {
         all.push(small(&[("tags", tags), ("dtlb.entries", "8"), ("dtlb.ways", "2")]));
         all.push(small(&[("tags", tags), ("l2.inclusion", "inclusive")]));
     }
+    // Second levels that hold each other's lines, some of them with sets that are no power of two.
+    for (ways, sets) in [(1, 3), (2, 3), (2, 6), (2, 8), (2, 16), (3, 12), (8, 12), (64, 1)] {
+        let (size, ways) = (format!("{}", 64 * ways * sets), ways.to_string());
+        all.push(small(&[("l2.ways", &ways), ("l2.size", &size)]));
+    }
     all
 }
 
