@@ -82,6 +82,15 @@ impl Hierarchy {
         self.unit.sizes()?.counts(itlb, dtlb, tags)
     }
 
+    /// From now on TLBs of several sizes count, and have counted nothing; what they hold stays.
+    /// Returns what an upper half has noted since that was taken last.
+    pub fn begin_counting(&mut self) -> Vec<Request> {
+        if let Some(sizes) = self.unit.sizes() {
+            sizes.begin_counting();
+        }
+        self.take_requests()
+    }
+
     /// Requests noted from now on are to be charged to this.
     #[inline]
     pub fn set_charge(&mut self, charge: u32) {

@@ -105,6 +105,10 @@ impl Tallies {
         Self { missed: zeros.clone(), walked: zeros.clone(), dropped: zeros, stale: vec![0; sizes] }
     }
 
+    fn clear(&mut self) {
+        *self = Self::new(self.stale.len());
+    }
+
     fn of_size(&self, size: usize) -> SideCounts {
         SideCounts {
             misses: self.missed[size + 1..].iter().sum(),
@@ -146,6 +150,8 @@ struct Tagged {
     owners: OwnerTable,
     context: Context,
     counts: FlushCounts,
+    /// What was counted before counting began.
+    before: FlushCounts,
     sides: [Stacked; 2],
 }
 
@@ -193,6 +199,7 @@ impl Sizes {
                 scheme,
                 owners,
                 counts: FlushCounts::default(),
+                before: FlushCounts::default(),
                 sides: [&wanted.itlb, &wanted.dtlb].map(|sizes| Stacked {
                     stack: SizeStack::new(sizes),
                     tallies: Tallies::new(sizes.len()),
@@ -413,13 +420,27 @@ impl Sizes {
         }
     }
 
+    /// Counts nothing of what was until now.
+    pub(crate) fn begin_counting(&mut self) {
+        for common in &mut self.common {
+            common.tallies.clear();
+        }
+        for tagged in &mut self.tagged {
+            tagged.before = tagged.flush_counts();
+            tagged.sides.iter_mut().for_each(|side| side.tallies.clear());
+        }
+    }
+
     /// What ITLBs and DTLBs of these sizes count under a scheme; `None` if it is none of those
     /// wanted, or if what came is not followed for several sizes at once.
     pub(crate) fn counts(&self, itlb: u64, dtlb: u64, tags: TagScheme) -> Option<SizedCounts> {
         let tagged = &self.tagged[self.wanted.tags.iter().position(|&known| known == tags)?];
         let size = |sizes: &[u64], size: u64| sizes.iter().position(|&known| known == size);
         let numbers = [size(&self.wanted.itlb, itlb)?, size(&self.wanted.dtlb, dtlb)?];
-        let mut counts = SizedCounts { flushes: tagged.flush_counts(), ..SizedCounts::default() };
+        let mut counts = SizedCounts {
+            flushes: tagged.flush_counts() - tagged.before,
+            ..SizedCounts::default()
+        };
         for (number, counts) in counts.sides.iter_mut().enumerate() {
             let (side, size) = (&tagged.sides[number], numbers[number]);
             if side.is_lost {
