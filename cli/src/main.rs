@@ -22,6 +22,7 @@ mod replaying;
 mod reproduce;
 mod sample;
 mod sweep;
+mod sweep_figure;
 mod sweep_rows;
 mod sweeping;
 mod talk;

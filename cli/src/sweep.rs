@@ -4,6 +4,7 @@ use crate::capture_input::CaptureInput;
 use crate::machine_args::machine_help;
 use crate::output_args::{OutputArgs, TableFormat};
 use crate::quantity::{self, Span};
+use crate::sweep_figure::SweepFigureArgs;
 use crate::sweep_rows::RowWriter;
 use crate::sweeping::SweepUnderWay;
 use crate::talk::TalkArgs;
@@ -61,6 +62,8 @@ pub(crate) struct SweepArgs {
     /// Replay what is whole of a trace that ends early
     #[arg(long)]
     allow_truncated: bool,
+    #[command(flatten)]
+    figure: SweepFigureArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -130,8 +133,9 @@ pub(crate) fn run(args: SweepArgs) -> anyhow::Result<()> {
             ..Provenance::default()
         },
     };
-    let streams =
-        matches!(args.format, TableFormat::Table | TableFormat::Csv) && !args.output.is_file();
+    let figure_axis = args.figure.check(&report, &args.output)?;
+    let streams = matches!(args.format, TableFormat::Table | TableFormat::Csv)
+        && args.output.file().is_none();
     let writer = RowWriter::new(report, args.format, streams);
     let mut sweep = SweepUnderWay {
         input,
@@ -143,5 +147,10 @@ pub(crate) fn run(args: SweepArgs) -> anyhow::Result<()> {
         writer,
     };
     sweep.count_all()?;
-    sweep.writer.end(&args.output)
+    let (report, rows) = sweep.writer.end(&args.output)?;
+    // The result is there before anything can go wrong with its figure.
+    match figure_axis {
+        Some(over) => args.figure.draw(&report.figure(&over, &rows)?, args.talk),
+        None => Ok(()),
+    }
 }

@@ -52,19 +52,22 @@ impl RowWriter {
         if self.streams { print(&std::mem::take(&mut self.text)) } else { Ok(()) }
     }
 
-    /// Writes what comes after the last row.
+    /// Writes what comes after the last row. Gives what was written.
     ///
     /// # Errors
     /// As [`RowWriter::write`].
-    pub(crate) fn end(mut self, output: &OutputArgs) -> anyhow::Result<()> {
+    pub(crate) fn end(
+        mut self,
+        output: &OutputArgs,
+    ) -> anyhow::Result<(SweepReport, Vec<SweepRow>)> {
         self.write()?;
         let rows: Vec<SweepRow> = self.rows.into_iter().flatten().collect();
         match self.format {
             TableFormat::Json => {
-                return output.write_with(|out| self.report.write_json(&rows, out));
+                output.write_with(|out| self.report.write_json(&rows, out))?;
             }
             TableFormat::Parquet => {
-                return output.put(Written::Parquet(self.report.to_table(&rows)));
+                output.put(Written::Parquet(self.report.to_table(&rows)))?;
             }
             TableFormat::Table => {
                 let foot = rows.first().map(|row| self.report.foot_text(row)).unwrap_or_default();
@@ -72,9 +75,10 @@ impl RowWriter {
                     self.text.push('\n');
                     self.text += &foot;
                 }
+                output.write(&self.text)?;
             }
-            TableFormat::Csv => {}
+            TableFormat::Csv => output.write(&self.text)?,
         }
-        output.write(&self.text)
+        Ok((self.report, rows))
     }
 }

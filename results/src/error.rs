@@ -110,6 +110,27 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A point of a sweep could not be kept.
+    #[error(
+        "{}: this point cannot be kept: {source}; those before it are, make room and go on with \
+         --resume",
+        path.display()
+    )]
+    PointNotKept {
+        /// The point's file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A sweep, or a parameter of it, without an axis to draw over.
+    #[error(
+        "a figure is drawn over several numbers, which {given} has not; sweep some, as in \
+         --l2-size 512KiB..32MiB"
+    )]
+    NoFigureAxis {
+        /// What has none.
+        given: String,
+    },
     /// A result could not be put into its format.
     #[error("the result could not be written as {format}: {message}")]
     Format {

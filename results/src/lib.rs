@@ -73,7 +73,9 @@ pub use known::Known;
 pub use layer_figure::layer_figure;
 pub use life_figure::life_figure;
 pub use life_result::LifeResult;
-pub use line_chart::{Axis, ChartSource, Form, Labels, Lane, LineChart, Panel, Scale, Series};
+pub use line_chart::{
+    Axis, ChartFile, ChartSource, Form, Labels, Lane, LineChart, Panel, Scale, Series,
+};
 pub use metric::Metric;
 pub use output::{FILE_LIST, OutputFolder, check_writable, write_file, write_file_with};
 pub use picture::png_of_svg;
@@ -85,7 +87,7 @@ pub use result_table::{Table, check_parquet};
 pub use selection::{By, Selection, SortKey};
 pub use structure::Structure;
 pub use sweep_folder::SweepFolder;
-pub use sweep_report::{SweepReport, SweepRow};
+pub use sweep_report::{FigureAxis, SweepReport, SweepRow};
 pub use timeline_report::{TimelineFigures, TimelineReport, TimelineRows};
 pub use trace_info::TraceInfo;
 pub use trace_survey::{TraceContents, TraceSurvey, VcpuName};

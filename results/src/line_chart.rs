@@ -6,12 +6,14 @@
 
 mod axis;
 mod canvas;
+mod chart_file;
 mod csv_rows;
 mod drawing;
 mod style;
 mod thinning;
 
 pub use axis::{Axis, Labels, Scale};
+pub use chart_file::ChartFile;
 
 use crate::error::Error;
 use crate::output::OutputFolder;
@@ -95,6 +97,11 @@ impl Series {
 }
 
 impl LineChart {
+    /// Whether lines of a panel look alike, since there are more than there are looks.
+    pub fn has_lookalikes(&self) -> bool {
+        self.panels.iter().any(|panel| panel.series.len() > style::LOOKS)
+    }
+
     /// As SVG.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! Points of sweeps in a folder, each in a file of its own as soon as it is counted.
 //!
-//! A file is there whole or not at all. It is named after the trace, the part of it, the machine and the version of
-//! the program, so that points of several traces and machines may share a folder.
+//! A file is there whole or not at all. It is named after the trace, the part of it, the machine and
+//! the version of the program, so that points of several traces and machines may share a folder.
 
 use crate::error::Error;
-use crate::output::{unwritable, write_file};
+use crate::output::unwritable;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -14,6 +14,9 @@ use strata_sim::SweepPoint;
 
 /// Held by the run that works in the folder; the system lets go of it when the run ends.
 const LOCK: &str = "strata-sweep.lock";
+/// A point that is being written. Who holds the lock is alone in writing it, so that one name does,
+/// and what a killed run leaves is known.
+const UNFINISHED: &str = "strata-sweep.unfinished";
 const PREFIX: &str = "point-";
 const SUFFIX: &str = ".json";
 const SCHEMA: u32 = 1;
@@ -49,8 +52,8 @@ struct Saved {
 }
 
 impl SweepFolder {
-    /// Makes the folder if need be and takes hold of it, for points of the trace with this hash.
-    /// Without `resume` it must hold no points.
+    /// Makes the folder if need be and takes hold of it, for points of the trace with this hash;
+    /// removes what a killed run was writing. Without `resume` it must hold no points.
     ///
     /// # Errors
     /// [`Error::InUse`] if another run works in it, [`Error::HasPoints`] if it holds points,
@@ -68,6 +71,13 @@ impl SweepFolder {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(unwritable(&place)(error)),
+        }
+        let unfinished = path.join(UNFINISHED);
+        match fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(unwritable(&unfinished)(error));
+            }
+            _ => {}
         }
         if !resume && has_points(path).map_err(unwritable(path))? {
             return Err(Error::HasPoints { path: path.to_owned() });
@@ -115,7 +125,7 @@ impl SweepFolder {
     /// Keeps a point.
     ///
     /// # Errors
-    /// [`Error::Unwritable`] if the system refuses; what was kept before stays.
+    /// [`Error::PointNotKept`] if the system refuses; what was kept before stays.
     pub fn keep(&self, machine: &Machine, point: &SweepPoint) -> Result<(), Error> {
         let machine = machine.as_counted();
         let path = self.place(&machine)?;
@@ -128,7 +138,13 @@ impl SweepFolder {
             point: point.clone(),
         };
         let text = serde_json::to_vec(&saved).map_err(json)?;
-        write_file(&path, &text, true)
+        let unfinished = self.path.join(UNFINISHED);
+        let written = fs::write(&unfinished, &text).and_then(|()| fs::rename(&unfinished, &path));
+        written.map_err(|source| {
+            // What cannot be removed now is removed by the run that goes on.
+            let _ = fs::remove_file(&unfinished);
+            Error::PointNotKept { path, source }
+        })
     }
 
     fn place(&self, machine: &Machine) -> Result<PathBuf, Error> {
@@ -225,6 +241,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_run_was_writing_is_removed_and_points_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = Machine::load("vee07").unwrap();
+        open(folder.path(), "a").keep(&machine, &point(7)).unwrap();
+        let unfinished = folder.path().join(UNFINISHED);
+        fs::write(&unfinished, "{\"schema\":1,").unwrap();
+        let again = open(folder.path(), "a");
+        assert!(!unfinished.exists());
+        assert_eq!(again.find(&machine).unwrap(), Some(point(7)));
+    }
+
+    #[test]
     fn a_changed_file_is_named_and_not_believed() {
         let folder = tempfile::tempdir().unwrap();
         let machine = Machine::load("vee07").unwrap();
@@ -235,6 +263,7 @@ mod tests {
         for changed in [
             text[..text.len() / 2].to_owned(),
             text.replace("\"trace_hash\":\"a\"", "\"trace_hash\":\"b\""),
+            text.replacen(env!("CARGO_PKG_VERSION"), "0.0.0", 1),
             text.replacen("\"hits\":0", "\"hits\":1", 1),
         ] {
             assert_ne!(changed, text);

@@ -1,5 +1,9 @@
 //! Counts of many machines, a row for each.
 
+mod figure;
+
+pub use figure::FigureAxis;
+
 use crate::document_head::{DocumentHead, write_list};
 use crate::error::Error;
 use crate::known::Known;

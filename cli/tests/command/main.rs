@@ -20,6 +20,7 @@ mod replay;
 mod reproduce;
 mod schema;
 mod sweep;
+mod sweep_trouble;
 mod synthetic;
 mod timeline;
 

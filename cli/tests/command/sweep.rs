@@ -133,6 +133,70 @@ fn a_sweep_goes_on_with_the_points_that_its_folder_has() {
 }
 
 #[test]
+fn a_figure_is_drawn_over_what_is_swept_with_its_csv_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (svg, png) = (path("tlb.svg"), path("l2.png"));
+    let grid = ["--range", "..300k", "--l2-size", "1MiB,256KiB", "--tlb-entries", "16..64"];
+    let grid = [&grid[..], &["--tags", "none,vpid", "--format", "csv", "--folder"]].concat();
+    let points = path("points");
+    let drawn = |file: &str, more: &[&str]| {
+        let more = [&[points.as_str(), "--resume", "--figure", file], more].concat();
+        sweep(&[&grid[..], &more].concat())
+    };
+    let rows = drawn(&svg, &["--over", "dtlb.entries"]);
+    let picture = std::fs::read_to_string(&svg).unwrap();
+    for part in ["itlb.entries and dtlb.entries", "DTLB misses (per 1000 instr.)", "vpid"] {
+        assert!(picture.contains(part), "no {part} in {picture}");
+    }
+    assert!(!picture.contains("L2 misses"), "TLBs do not change the L2");
+    let mut points = csv::Reader::from_path(path("tlb.csv")).unwrap();
+    let points: Vec<csv::StringRecord> = points.records().map(Result::unwrap).collect();
+    assert_eq!(points.len(), 2 * 2 * 3);
+    let mut table = csv::Reader::from_reader(rows.as_bytes());
+    let header = table.headers().unwrap().clone();
+    let column = |name: &str| header.iter().position(|field| field == name).unwrap();
+    for row in table.records().map(Result::unwrap) {
+        let is_it = |point: &&csv::StringRecord| {
+            point[0].starts_with("DTLB")
+                && point[1] == row[column("tags")]
+                && point[2] == row[column("dtlb.entries")]
+        };
+        let point = points.iter().find(is_it).unwrap();
+        let rate = &row[column("dtlb_misses_per_1000_instructions")];
+        let apart = point[3].parse::<f64>().unwrap() - rate.parse::<f64>().unwrap();
+        assert!(apart.abs() < 1e-9, "{point:?} {rate}");
+    }
+
+    assert_eq!(drawn(&png, &[]), rows);
+    assert!(std::fs::read(&png).unwrap().starts_with(b"\x89PNG"));
+    assert!(std::fs::read_to_string(path("l2.csv")).unwrap().contains("L2,262144,"));
+    drawn(&png, &["--force-figure"]);
+}
+
+#[test]
+fn a_figure_that_cannot_be_is_refused_before_the_sweep() {
+    let folder = tempfile::tempdir().unwrap();
+    let figure = folder.path().join("a.svg");
+    let with = |more: &[&str]| fails(&[more, &["--figure", text(&figure)]].concat());
+    let said = with(&["--tags", "none,vpid", "--l2-size", "1MiB"]);
+    assert!(said.contains("several numbers") && said.contains("l2.size, tags"), "{said}");
+    let sizes = ["--l2-size", "1MiB,2MiB"];
+    let said = with(&[&sizes[..], &["--over", "l1d.ways"]].concat());
+    assert!(said.contains("`l1d.ways` is no swept parameter"), "{said}");
+    let csv = folder.path().join("a.csv");
+    let said = with(&[&sizes[..], &["--format", "csv", "-o", text(&csv)]].concat());
+    assert!(said.contains("a.csv") && said.contains("another name"), "{said}");
+    std::fs::write(&csv, "mine").unwrap();
+    let said = with(&sizes);
+    assert!(said.contains("a.csv") && said.contains("--force-figure"), "{said}");
+    assert_eq!(std::fs::read_to_string(&csv).unwrap(), "mine");
+    let sample = sample();
+    let wrong = ["sweep", text(&sample), "--l2-size", "1MiB,2MiB", "--figure", "a.pdf"];
+    strata(wrong).assert().code(2);
+}
+
+#[test]
 fn what_cannot_be_swept_is_refused_with_the_reason() {
     let wrong = |arguments: &[&str]| {
         let sample = sample();
