@@ -10,7 +10,7 @@ fn sweep(axes: &[SweepAxis]) -> (SweepReport, Vec<SweepRow>) {
     let rows = grid.machines(&machine).unwrap().into_iter().map(|(set, machine)| {
         let mut counts = Counts::default();
         let halves = if machine.tags().to_string() == "vpid" { 2 } else { 1 };
-        counts.dtlb.misses = 1024 / machine.dtlb().entries() / halves;
+        counts.dtlb.all.misses = 1024 / machine.dtlb().entries() / halves;
         let (instructions, remarks) = (1000, Remarks::default());
         let point = SweepPoint { instructions, rep_iterations: 0, exits: 0, counts, remarks };
         SweepRow::new(set, machine, &point)
