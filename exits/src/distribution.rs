@@ -50,6 +50,28 @@ impl Distribution {
         }
     }
 
+    /// Adds all values of another.
+    pub fn merge(&mut self, other: &Distribution) {
+        if other.count == 0 {
+            return;
+        }
+        let minimum = if self.count == 0 { other.minimum } else { self.minimum.min(other.minimum) };
+        let maximum = self.maximum.max(other.maximum);
+        let (count, total) = (self.count + other.count, self.total + other.total);
+        match &other.many {
+            None => other.few.iter().for_each(|&value| self.add(value)),
+            Some(theirs) => match &mut self.many {
+                Some(ours) => ours.add(&**theirs).expect(GROWS),
+                None => {
+                    let mut ours = theirs.clone();
+                    self.few.drain(..).for_each(|value| ours.record(value).expect(GROWS));
+                    self.many = Some(ours);
+                }
+            },
+        }
+        (self.minimum, self.maximum, self.count, self.total) = (minimum, maximum, count, total);
+    }
+
     /// Number of values.
     pub fn count(&self) -> u64 {
         self.count
@@ -142,6 +164,23 @@ mod tests {
                 prop_assert!((found - exact).abs() <= exact * PERCENTILE_ERROR + 1.0, "{found} for {exact}");
             }
             prop_assert_eq!(all.total(), values.iter().sum::<u64>());
+        }
+
+        #[test]
+        fn merging_is_as_adding(a in prop::collection::vec(0..100_000u64, 0..600), b in prop::collection::vec(0..100_000u64, 0..600)) {
+            let of = |values: &[u64]| {
+                let mut all = Distribution::default();
+                values.iter().for_each(|&value| all.add(value));
+                all
+            };
+            let mut merged = of(&a);
+            merged.merge(&of(&b));
+            let whole = of(&[a, b].concat());
+            let figures = |all: &Distribution| {
+                let percentiles = [0.0, 0.5, 0.95, 1.0].map(|share| all.percentile(share));
+                (all.count(), all.total(), all.minimum(), all.maximum(), percentiles)
+            };
+            prop_assert_eq!(figures(&merged), figures(&whole));
         }
     }
 }

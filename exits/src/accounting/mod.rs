@@ -41,7 +41,6 @@ pub struct Account {
     options: Accounting,
     intervals: Intervals,
     tally: Tally,
-    total: Sums,
     run_states: AllRunStates,
     paravirtual: FxHashMap<(u32, Paravirtual), u64>,
     span: Option<(u64, u64)>,
@@ -66,7 +65,6 @@ impl Account {
             intervals: Intervals::new(options.window),
             tally: Tally::new(options.by),
             options,
-            total: Sums::default(),
             run_states: AllRunStates::default(),
             paravirtual: FxHashMap::default(),
             span: None,
@@ -105,7 +103,6 @@ impl Account {
             false => interval.duration(),
         };
         self.tally.add(&interval, duration, &self.options.edges);
-        self.total.add(&interval, duration, &self.options.edges);
         Some(interval)
     }
 

@@ -103,6 +103,7 @@ impl Account {
             _ => Isa::Vmx,
         };
         let naming = Naming { vcpus, names: source.reason_names(), guess };
+        let total = self.tally.total();
         let mut rows: Vec<Row> = self
             .tally
             .finish()
@@ -149,8 +150,8 @@ impl Account {
             unit: source.unit(),
             isa: self.isa.unwrap_or(if isa_guessed { guess } else { Isa::Unsaid }),
             isa_guessed,
-            without_key: self.total.durations.count().saturating_sub(with_key),
-            total: self.total,
+            without_key: total.durations.count().saturating_sub(with_key),
+            total,
             rows,
             span: self.span.unwrap_or_default(),
             vcpus,

@@ -66,7 +66,20 @@ pub struct Sums {
 }
 
 impl Sums {
-    pub(super) fn add(&mut self, interval: &Interval, duration: u64, edges: &[u64]) {
+    /// Adds all of another.
+    fn merge(&mut self, other: &Sums) {
+        self.durations.merge(&other.durations);
+        self.blocked += other.blocked;
+        self.preempted += other.preempted;
+        self.userspace += other.userspace;
+        self.emulated += other.emulated;
+        self.interrupted += other.interrupted;
+        self.userspace_and_interrupted += other.userspace_and_interrupted;
+        self.bins.resize(self.bins.len().max(other.bins.len()), 0);
+        self.bins.iter_mut().zip(&other.bins).for_each(|(ours, theirs)| *ours += theirs);
+    }
+
+    fn add(&mut self, interval: &Interval, duration: u64, edges: &[u64]) {
         self.durations.add(duration);
         self.blocked += interval.blocked;
         self.preempted += interval.preempted;
@@ -91,13 +104,15 @@ pub(super) struct Tally {
     places: FxHashMap<(Key, Option<Key>), usize>,
     last: ((Key, Option<Key>), usize),
     sums: Vec<((Key, Option<Key>), Sums)>,
+    /// Of intervals that have no key.
+    keyless: Sums,
 }
 
 impl Tally {
     pub(super) fn new(by: By) -> Self {
         // No interval is of others by itself.
         let last = ((Key::Others, Some(Key::Others)), usize::MAX);
-        Tally { by, places: FxHashMap::default(), last, sums: Vec::new() }
+        Tally { by, places: FxHashMap::default(), last, sums: Vec::new(), keyless: Sums::default() }
     }
 
     pub(super) fn add(&mut self, interval: &Interval, duration: u64, edges: &[u64]) {
@@ -113,12 +128,18 @@ impl Tally {
             By::Scenario => Some((Key::Scenario(Scenario::of(interval)), Some(reason))),
             By::Vcpu => Some((Key::Vcpu(interval.vcpu), Some(reason))),
         };
-        let Some((outer, inner)) = keys else { return };
+        let Some((outer, inner)) = keys else {
+            self.keyless.add(interval, duration, edges);
+            return;
+        };
         let place = self.place((outer, None));
         self.sums[place].1.add(interval, duration, edges);
         if inner.is_some() {
+            // Of others there are no parts.
             let place = self.place((outer, inner));
-            self.sums[place].1.add(interval, duration, edges);
+            if self.sums[place].0.1.is_some() {
+                self.sums[place].1.add(interval, duration, edges);
+            }
         }
     }
 
@@ -141,6 +162,17 @@ impl Tally {
         };
         self.last = (keys, place);
         place
+    }
+
+    /// Over all intervals, with a key or without.
+    pub(super) fn total(&self) -> Sums {
+        let mut total = self.keyless.clone();
+        for ((_, second), sums) in &self.sums {
+            if second.is_none() {
+                total.merge(sums);
+            }
+        }
+        total
     }
 
     /// Sums by key, each with those of its second keys.

@@ -13,6 +13,8 @@ pub(super) struct Decoder {
     vcpus: Vcpus,
     /// By CPU.
     running: Vec<Occupant>,
+    /// Records of no interest by class, in the order of [`CLASSES`], and what is in none.
+    skipped: [u64; CLASSES.len() + 1],
 }
 
 /// What runs on a CPU.
@@ -29,6 +31,15 @@ enum Occupant {
 impl Decoder {
     pub(super) fn vcpus(&self) -> &Vcpus {
         &self.vcpus
+    }
+
+    /// Tells what was skipped since the last time.
+    pub(super) fn tell_skipped(&mut self, coverage: &mut Coverage) {
+        for (class, count) in std::mem::take(&mut self.skipped).into_iter().enumerate() {
+            if count > 0 {
+                coverage.skip(class_name(class), count);
+            }
+        }
     }
 
     fn vcpu(&mut self, domain: u16, number: u16) -> VcpuId {
@@ -117,7 +128,7 @@ impl Decoder {
                 Some(Event { time: record.time, cpu, vcpu: Some(vcpu), kind })
             }
             _ => {
-                coverage.skip(class_name(record.event), 1);
+                self.skipped[class(record.event)] += 1;
                 None
             }
         }

@@ -98,6 +98,7 @@ impl<F: ReadAt> Source for Xentrace<F> {
     fn next_event(&mut self) -> Result<Option<Event>, Error> {
         loop {
             let Some((cpu, until)) = self.current else {
+                self.decoder.tell_skipped(&mut self.coverage);
                 return Ok(None);
             };
             let Some(cursor) = self.cursors[cpu].as_mut() else {

@@ -9,7 +9,7 @@ use crate::picture::png_of_svg;
 use crate::profile_json::to_pretty;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use strata_exits::{Activity, Timeline, Unit, Vcpus};
+use strata_exits::{Activity, Timeline, Vcpus};
 
 /// What vCPUs do over time, with their names.
 pub struct ExitTimeline<'t> {
@@ -72,21 +72,19 @@ impl ExitResult {
     }
 
     fn chart_source(&self) -> ChartSource {
-        ChartSource { machine: self.format.to_owned(), trace_hash: self.trace_hash.clone() }
+        ChartSource { machine: String::new(), trace_hash: self.trace_hash.clone() }
     }
 
     fn unit_name(&self) -> &'static str {
-        match self.report.unit {
-            Unit::Cycles => "cycles",
-            Unit::Nanoseconds => "ns",
-            Unit::Instructions => "instructions",
-        }
+        self.report.unit.name()
     }
 
     fn distribution(&self) -> LineChart {
         let rows = self.report.rows.iter().take(LINES);
         let series = rows.map(|row| {
-            let points = row.sums.durations.cumulative(POINTS).into_iter();
+            // None is shorter than the shortest.
+            let least = row.sums.durations.minimum().map(|value| (value, 0.0));
+            let points = least.into_iter().chain(row.sums.durations.cumulative(POINTS));
             let points = points.map(|(value, share)| (value.max(1) as f64, share * 100.0));
             Series {
                 name: row.name.clone(),
@@ -151,7 +149,7 @@ impl ExitResult {
         let name = self.source.rsplit('/').next().unwrap_or(&self.source);
         let patched =
             if self.patches.is_empty() { "" } else { "; the guest was changed by the recorder" };
-        format!("{name}, {exits} exits{patched}")
+        format!("{name} ({}), {exits} exits{patched}", self.format)
     }
 
     /// Share of each row in exits and in time.
@@ -201,7 +199,8 @@ impl ExitResult {
             }
         }
         let left_out = self.report.rows.len() - rows.len();
-        let mut foot = format!("{}, {}", self.format, self.report.unit.name());
+        let mut foot =
+            format!("strata {}, times in {}", env!("CARGO_PKG_VERSION"), self.unit_name());
         if left_out > 0 {
             foot.push_str(&format!("; {left_out} more rows are not drawn"));
         }
