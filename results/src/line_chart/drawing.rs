@@ -83,7 +83,11 @@ pub(super) fn svg(chart: &LineChart) -> Result<String, Error> {
 fn source_line(source: &ChartSource) -> String {
     let trace = source.trace_hash.as_ref().map(|hash| format!(", trace {hash}"));
     let version = env!("CARGO_PKG_VERSION");
-    format!("strata {version}, machine {}{}", source.machine, trace.unwrap_or_default())
+    let machine = match source.machine.as_str() {
+        "" => String::new(),
+        machine => format!(", machine {machine}"),
+    };
+    format!("strata {version}{machine}{}", trace.unwrap_or_default())
 }
 
 fn across(xs: &Ruler, x: f64) -> Option<f64> {
