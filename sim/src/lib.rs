@@ -26,6 +26,7 @@ mod pipeline;
 mod plans;
 mod profile;
 mod replay;
+mod sampling;
 mod stretches;
 mod survey;
 mod sweep;
@@ -60,6 +61,7 @@ pub use miss_classes::{CacheMisses, Evictions, MissClasses, TlbMisses};
 pub use pipeline::{Ahead, ReadReport, for_each_batch, for_each_batch_behind};
 pub use profile::{Profile, Row};
 pub use replay::{Extent, Remarks, Replay, Traced};
+pub use sampling::{SampledEvent, Sampler, Sampling, SamplingOptions};
 pub use stretches::{InStretches, replay_in_stretches, why_not_in_stretches};
 pub use sweep::{
     GridError, Setting, SweepAxis, SweepGrid, SweepPass, SweepPlan, SweepPoint, Sweeping,
