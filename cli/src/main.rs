@@ -21,6 +21,7 @@ mod replayed_args;
 mod replaying;
 mod reproduce;
 mod sample;
+mod sampling;
 mod sweep;
 mod sweep_rows;
 mod sweeping;
@@ -57,6 +58,7 @@ enum Command {
     Flow(flow::FlowArgs),
     Callgraph(callgraph::CallgraphArgs),
     Timeline(timeline::TimelineArgs),
+    Sample(sampling::SampleArgs),
     Compare(compare::CompareArgs),
     Trim(trim::TrimArgs),
 }
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Command::Flow(args) => flow::run(args),
         Command::Callgraph(args) => callgraph::run(args),
         Command::Timeline(args) => timeline::run(args),
+        Command::Sample(args) => sampling::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Trim(args) => trim::run(args),
     };

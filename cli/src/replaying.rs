@@ -12,8 +12,8 @@ use strata_cachemodel::Machine;
 use strata_results::{ProfileReport, Provenance, Symbols};
 use strata_sim::{
     CallFollower, CallRecord, CaptureNames, DataGrain, Extent, Nameless, Namer, Profile,
-    ReadReport, Replay, TimelineOptions, TimelineWatch, Tracer, for_each_batch,
-    for_each_batch_behind, replay_in_stretches, why_not_in_stretches,
+    ReadReport, Replay, Sampler, SamplingOptions, TimelineOptions, TimelineWatch, Tracer,
+    for_each_batch, for_each_batch_behind, replay_in_stretches, why_not_in_stretches,
 };
 use strata_workloads::trace::{IndexedTrace, Lacks};
 
@@ -91,6 +91,19 @@ impl Replaying {
         Ok(report)
     }
 
+    /// Replays `input` and takes samples of it.
+    ///
+    /// # Errors
+    /// As [`Replaying::run`], and for samples that cannot be taken.
+    pub(crate) fn run_sampled(
+        &self,
+        input: &CaptureInput,
+        options: SamplingOptions,
+    ) -> anyhow::Result<ProfileReport> {
+        let sampler = Some(Sampler::new(options, &self.machine)?);
+        Ok(self.run_with(input, Besides { sampler, ..Besides::default() })?.0)
+    }
+
     fn run_with(
         &self,
         input: &CaptureInput,
@@ -158,13 +171,14 @@ impl Replaying {
         besides: Besides,
     ) -> anyhow::Result<Driven<N>> {
         let started = Instant::now();
-        let Besides { tracer, time, lines: _ } = besides;
+        let Besides { tracer, time, sampler, lines: _ } = besides;
         let extent = Extent {
             range: self.span.from..self.span.to.unwrap_or(u64::MAX),
             warm_up: self.warm_up,
         };
         if tracer.is_none()
             && time.is_none()
+            && sampler.is_none()
             && let Some(trace) = self.trace_for_stretches(input, &extent)
         {
             return self.drive_in_stretches(input, &trace, names, &extent);
@@ -219,6 +233,9 @@ impl Replaying {
                         let mut replay = self.set_up(replay, lacks);
                         if let Some(time) = time {
                             replay.watch_time(time);
+                        }
+                        if let Some(sampler) = sampler {
+                            replay.sample(sampler);
                         }
                         replay
                     },
@@ -334,6 +351,8 @@ struct Besides {
     lines: bool,
     /// Notes when misses and events happen.
     time: Option<TimelineWatch>,
+    /// Takes samples.
+    sampler: Option<Sampler>,
 }
 
 /// What a replay that followed calls has found besides.

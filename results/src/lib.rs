@@ -51,6 +51,7 @@ mod profile_text;
 mod provenance;
 mod result_table;
 mod returns;
+mod sample_report;
 mod selection;
 mod structure;
 mod summary;
@@ -82,6 +83,9 @@ pub use profile_table::{Group, Named, Others, ProfileTable};
 pub use profile_text::Figure;
 pub use provenance::{Provenance, Symbols};
 pub use result_table::{Table, check_parquet};
+pub use sample_report::{
+    HardwareProfile, HardwareRow, Overlap, SampleReport, SampleRow, SampleSelection,
+};
 pub use selection::{By, Selection, SortKey};
 pub use structure::Structure;
 pub use sweep_folder::SweepFolder;
