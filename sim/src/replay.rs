@@ -17,7 +17,7 @@ use crate::who::{Charged, Who};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
-use strata_cachemodel::{Counts, EventDelivery, Hierarchy, Machine, Outcome, RefKind};
+use strata_cachemodel::{Counts, EventDelivery, Hierarchy, Machine, Outcome, RefKind, Request};
 use strata_workloads::trace::{Batch, Definitions, Interrupt, Lacks, MachineState};
 
 mod events;
@@ -97,6 +97,8 @@ pub struct Replay<N> {
     /// Completed instructions since the start of the stream.
     position: u64,
     baseline: Option<Counts>,
+    /// What an upper half had asked for by then and has not been taken.
+    asked_before: Option<Vec<Request>>,
     remarks: Remarks,
     actors: Option<Actors>,
     calls: Option<Box<CallTrace>>,
@@ -132,6 +134,7 @@ impl<N: Namer> Replay<N> {
             state,
             pending: None,
             baseline: (extent.range.start == 0 && extent.warm_up == 0).then(Counts::default),
+            asked_before: None,
             extent,
             position: 0,
             remarks: Remarks::default(),
@@ -197,6 +200,12 @@ impl<N: Namer> Replay<N> {
     /// The machine at work.
     pub(crate) fn hierarchy(&mut self) -> &mut Hierarchy {
         &mut self.hierarchy
+    }
+
+    /// What an upper half asked for before anything was counted, if counting has begun since this
+    /// was called last.
+    pub(crate) fn take_asked_before(&mut self) -> Option<Vec<Request>> {
+        self.asked_before.take()
     }
 
     /// True once nothing of the range is left.
@@ -307,8 +316,9 @@ impl<N: Namer> Replay<N> {
     fn end_warm_up(&mut self) {
         if self.position >= self.extent.range.start.saturating_add(self.extent.warm_up) {
             self.baseline = Some(self.hierarchy.counts());
-            if let Some(stretch) = &mut self.stretch {
-                stretch.parts.push(self.hierarchy.take_notes());
+            match &mut self.stretch {
+                Some(stretch) => stretch.parts.push(self.hierarchy.take_notes()),
+                None => self.asked_before = Some(self.hierarchy.begin_counting()),
             }
             self.classes_before = self.classes();
             self.data.iter_mut().for_each(DataWatch::clear);
