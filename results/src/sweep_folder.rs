@@ -1,6 +1,6 @@
 //! Points of sweeps in a folder, each in a file of its own as soon as it is counted.
 //!
-//! A file is there whole or not at all. It is named after the trace, the machine and the version of
+//! A file is there whole or not at all. It is named after the trace, the part of it, the machine and the version of
 //! the program, so that points of several traces and machines may share a folder.
 
 use crate::error::Error;
@@ -23,7 +23,17 @@ const SCHEMA: u32 = 1;
 pub struct SweepFolder {
     path: PathBuf,
     trace_hash: String,
+    part: Part,
     _lock: File,
+}
+
+/// What part of a trace points are of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    from: u64,
+    to: Option<u64>,
+    warm_up: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,6 +42,7 @@ struct Saved {
     schema: u32,
     version: String,
     trace_hash: String,
+    part: Part,
     /// Without names and costs, which make no difference.
     machine: Machine,
     point: SweepPoint,
@@ -61,7 +72,14 @@ impl SweepFolder {
         if !resume && has_points(path).map_err(unwritable(path))? {
             return Err(Error::HasPoints { path: path.to_owned() });
         }
-        Ok(SweepFolder { path: path.to_owned(), trace_hash, _lock: lock })
+        Ok(SweepFolder { path: path.to_owned(), trace_hash, part: Part::default(), _lock: lock })
+    }
+
+    /// The same folder for points of a part of the trace, from instruction `from` up to, and
+    /// without, `to`, of which the first `warm_up` are not counted.
+    #[must_use]
+    pub fn of_part(self, from: u64, to: Option<u64>, warm_up: u64) -> Self {
+        SweepFolder { part: Part { from, to, warm_up }, ..self }
     }
 
     /// The point of this machine, if an earlier run has counted it.
@@ -82,9 +100,12 @@ impl SweepFolder {
         let is_own = saved.schema == SCHEMA
             && saved.version == env!("CARGO_PKG_VERSION")
             && saved.trace_hash == self.trace_hash
+            && saved.part == self.part
             && saved.machine == machine;
         if !is_own {
-            return Err(damaged("it is of another trace, machine or version".to_owned()));
+            return Err(damaged(
+                "it is of another trace, part of it, machine or version".to_owned(),
+            ));
         }
         let laws = saved.point.counts.check_laws(&machine);
         laws.map_err(|law| damaged(format!("its counts break a law: {law}")))?;
@@ -102,6 +123,7 @@ impl SweepFolder {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             trace_hash: self.trace_hash.clone(),
+            part: self.part,
             machine,
             point: point.clone(),
         };
@@ -114,7 +136,7 @@ impl SweepFolder {
         for part in [self.trace_hash.as_str(), env!("CARGO_PKG_VERSION")] {
             hasher.update(part.as_bytes()).update(b"\n");
         }
-        hasher.update(&serde_json::to_vec(machine).map_err(json)?);
+        hasher.update(&serde_json::to_vec(&(self.part, machine)).map_err(json)?);
         let name = hasher.finalize().to_hex();
         Ok(self.path.join(format!("{PREFIX}{}{SUFFIX}", &name[..32])))
     }
@@ -161,6 +183,17 @@ mod tests {
         assert_eq!(again.find(&other).unwrap(), None);
         drop(again);
         assert_eq!(open(folder.path(), "b").find(&machine).unwrap(), None);
+    }
+
+    #[test]
+    fn points_of_another_part_of_the_trace_are_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = Machine::load("vee07").unwrap();
+        let part = |warm_up| open(folder.path(), "a").of_part(5, Some(9), warm_up);
+        part(1).keep(&machine, &point(7)).unwrap();
+        assert_eq!(part(1).find(&machine).unwrap(), Some(point(7)));
+        assert_eq!(part(2).find(&machine).unwrap(), None);
+        assert_eq!(open(folder.path(), "a").find(&machine).unwrap(), None);
     }
 
     #[test]

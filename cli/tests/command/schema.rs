@@ -76,6 +76,8 @@ fn what_follows_calls_holds_the_schema() {
     holds("timeline", &json(&["timeline", sample, "--range", "..1M"]));
     let every = ["--range", "..1M", "--event", "dtlb-misses", "--every", "9", "--skid", "20"];
     holds("sample", &json(&[&["sample", sample][..], &every].concat()));
+    let swept = ["--l2-size", "1MiB,2MiB", "--set", "tags=none,vpid", "--range", "..1M"];
+    holds("sweep", &json(&[&["sweep", sample][..], &swept].concat()));
     for by in ["path", "function"] {
         let more = ["--by", by, "--range", "..1M", "--top", "20", "--machine", "zen4"];
         holds("callgraph", &json(&[&["callgraph", sample][..], &more].concat()));

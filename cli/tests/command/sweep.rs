@@ -25,6 +25,10 @@ fn points(more: &[&str]) -> Vec<Value> {
 
 /// What a replay says of the machine of a point.
 fn replayed(point: &Value) -> Value {
+    replayed_with(point, &[])
+}
+
+fn replayed_with(point: &Value, more: &[&str]) -> Value {
     let set: Vec<String> = point["set"]
         .as_object()
         .unwrap()
@@ -33,6 +37,7 @@ fn replayed(point: &Value) -> Value {
         .collect();
     let sample = sample();
     let mut arguments = vec!["replay", text(&sample), "--no-symbols", "--format", "json"];
+    arguments.extend(more);
     set.iter().for_each(|set| arguments.extend(["--set", set]));
     serde_json::from_str(&output(strata(arguments))).unwrap()
 }
@@ -78,6 +83,36 @@ fn machines_without_halves_or_with_sets_in_tlbs_are_replays_too() {
     }
     assert_ne!(all[0]["l1d"], all[1]["l1d"]);
     assert_ne!(all[0]["dtlb"], all[2]["dtlb"]);
+}
+
+#[test]
+fn points_of_a_part_with_a_warm_up_are_replays_of_that_part() {
+    let part = ["--range", "200k..900k", "--warm-up", "150k"];
+    let sizes = ["--l2-size", "256KiB..1MiB", "--tlb-entries", "16,64", "--tags", "none,vpid"];
+    let all = points(&[&sizes[..], &part].concat());
+    assert_eq!(all.len(), 3 * 2 * 2);
+    for point in &all {
+        let replay = replayed_with(point, &part);
+        for (key, value) in point.as_object().unwrap().iter().filter(|(key, _)| *key != "set") {
+            assert_eq!(value, &replay[key], "{key} of {}", point["set"]);
+        }
+    }
+    assert!(
+        fails(&["--l2-size", "1MiB", "--range", "..10k", "--warm-up", "1M"]).contains("warm-up")
+    );
+}
+
+#[test]
+fn points_of_another_part_are_counted_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let part = |to: &'static str, more: &[&'static str]| {
+        let kept = ["--folder", text(folder.path()), "--format", "csv", "--l2-size", "1MiB"];
+        sweep(&[&kept[..], &["--range", to], more].concat())
+    };
+    let first = part("..200k", &[]);
+    let other = part("..300k", &["--resume"]);
+    assert_ne!(first, other);
+    assert_eq!(first, part("..200k", &["--resume"]));
 }
 
 #[test]
