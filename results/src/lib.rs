@@ -40,6 +40,7 @@ mod metric;
 mod miss_classes;
 mod numbers;
 mod output;
+mod paper;
 #[cfg(feature = "parquet")]
 mod parquet_file;
 mod picture;
@@ -76,6 +77,7 @@ pub use life_result::LifeResult;
 pub use line_chart::{Axis, ChartSource, Form, Labels, Lane, LineChart, Panel, Scale, Series};
 pub use metric::Metric;
 pub use output::{FILE_LIST, OutputFolder, check_writable, write_file, write_file_with};
+pub use paper::{PaperCalls, PaperCapture, PaperReport, PaperSweeps, Shape, Verdict};
 pub use picture::png_of_svg;
 pub use profile_report::ProfileReport;
 pub use profile_table::{Group, Named, Others, ProfileTable};
