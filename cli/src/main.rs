@@ -8,11 +8,14 @@ mod capture;
 mod capture_input;
 mod check;
 mod compare;
+mod event_trace;
+mod exits;
 mod failure;
 mod flow;
 mod import;
 mod info;
 mod life;
+mod lint;
 mod machine_args;
 mod output_args;
 mod quantity;
@@ -58,6 +61,8 @@ enum Command {
     Flow(flow::FlowArgs),
     Callgraph(callgraph::CallgraphArgs),
     Timeline(timeline::TimelineArgs),
+    Exits(exits::ExitsArgs),
+    Lint(lint::LintArgs),
     Compare(compare::CompareArgs),
     Trim(trim::TrimArgs),
 }
@@ -76,6 +81,8 @@ fn main() -> ExitCode {
         Command::Flow(args) => flow::run(args),
         Command::Callgraph(args) => callgraph::run(args),
         Command::Timeline(args) => timeline::run(args),
+        Command::Exits(args) => exits::run(args),
+        Command::Lint(args) => lint::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Trim(args) => trim::run(args),
     };

@@ -37,7 +37,7 @@ pub struct LineChart {
 /// What a chart was made from.
 #[derive(Clone, Debug, Default)]
 pub struct ChartSource {
-    /// Name of the machine.
+    /// Name of the machine; empty where there is none.
     pub machine: String,
     /// Digest of the trace; `None` if it was not read to its end.
     pub trace_hash: Option<String>,

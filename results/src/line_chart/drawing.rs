@@ -96,7 +96,11 @@ impl ChartSource {
     pub(crate) fn line(&self) -> String {
         let trace = self.trace_hash.as_ref().map(|hash| format!(", trace {hash}"));
         let version = env!("CARGO_PKG_VERSION");
-        format!("strata {version}, machine {}{}", self.machine, trace.unwrap_or_default())
+        let machine = match self.machine.as_str() {
+            "" => String::new(),
+            machine => format!(", machine {machine}"),
+        };
+        format!("strata {version}{machine}{}", trace.unwrap_or_default())
     }
 }
 
