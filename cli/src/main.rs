@@ -23,6 +23,7 @@ mod replay;
 mod replayed_args;
 mod replaying;
 mod reproduce;
+mod reproducing;
 mod sample;
 mod sweep;
 mod sweep_rows;

@@ -42,6 +42,7 @@ mod metric;
 mod miss_classes;
 mod numbers;
 mod output;
+mod paper;
 #[cfg(feature = "parquet")]
 mod parquet_file;
 mod picture;
@@ -81,6 +82,7 @@ pub use line_chart::{Axis, ChartSource, Form, Labels, Lane, LineChart, Panel, Sc
 pub use lint_report::LintResult;
 pub use metric::Metric;
 pub use output::{FILE_LIST, OutputFolder, check_writable, write_file, write_file_with};
+pub use paper::{PaperCalls, PaperCapture, PaperReport, PaperSweeps, Shape, Verdict};
 pub use picture::png_of_svg;
 pub use profile_report::ProfileReport;
 pub use profile_table::{Group, Named, Others, ProfileTable};
