@@ -22,6 +22,8 @@ use strata_workloads::trace::{IndexedTrace, Lacks};
 pub(crate) struct Replaying {
     /// The machine.
     pub(crate) machine: Machine,
+    /// What is said to be done.
+    pub(crate) what: &'static str,
     /// Instructions to replay.
     pub(crate) span: Span,
     /// Instructions that warm the caches.
@@ -199,7 +201,7 @@ impl Replaying {
             None if self.talk.shows_progress() => input.expected_instructions(),
             None => None,
         };
-        let bar = self.talk.progress("replaying", expected);
+        let bar = self.talk.progress(self.what, expected);
         let (driven, replayed) = match tracer {
             Some(tracer) => {
                 let mut follower = CallFollower::new(names, lacks, extent.clone());
@@ -283,7 +285,7 @@ impl Replaying {
         let ending = *trace.ending();
         let last = extent.range.end.min(ending.totals.instructions);
         let length = last.saturating_sub(extent.range.start);
-        let bar = self.talk.progress("replaying", Some(length));
+        let bar = self.talk.progress(self.what, Some(length));
         let threads = self.threads.or(available_parallelism().ok()).map_or(1, NonZeroUsize::get);
         let progress = |instructions| bar.inc(instructions);
         let result = replay_in_stretches(trace, &self.machine, names, extent, threads, progress);

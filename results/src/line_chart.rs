@@ -5,7 +5,7 @@
 //! vision and in grey.
 
 mod axis;
-mod canvas;
+pub(crate) mod canvas;
 mod csv_rows;
 mod drawing;
 mod style;
@@ -37,7 +37,7 @@ pub struct LineChart {
 /// What a chart was made from.
 #[derive(Clone, Debug, Default)]
 pub struct ChartSource {
-    /// Name of the machine.
+    /// Name of the machine; empty where there is none.
     pub machine: String,
     /// Digest of the trace; `None` if it was not read to its end.
     pub trace_hash: Option<String>,
@@ -48,7 +48,8 @@ pub struct ChartSource {
 pub struct Panel {
     /// Its y axis.
     pub y: Axis,
-    /// Its lines. Up to eight of a chart, references aside, no two look alike.
+    /// Its lines. Up to eight names in a chart, references aside, no two look alike; the same name
+    /// looks the same in all panels.
     pub series: Vec<Series>,
 }
 
@@ -116,7 +117,7 @@ impl LineChart {
     /// # Errors
     /// [`Error::Format`] if it cannot be written.
     pub fn to_csv(&self) -> Result<String, Error> {
-        csv_rows::csv(self)
+        self.to_table().to_csv()
     }
 
     /// Adds `stem.svg`, `stem.png` and `stem.csv` to a folder.

@@ -47,7 +47,9 @@ pub use counters::{Counters, Level, Tally};
 pub use data_misses::{DataGrain, DataMisses, DataRow, DataSide};
 pub use error::Error;
 pub use figure4::{BrokenIdentity, Figure4, LevelColumns};
-pub use flow::{Flow, FlowQuery, FlowRow, FlowSelection, Found, Names, Stage, Trigger};
+pub use flow::{
+    Flow, FlowPlace, FlowQuery, FlowRow, FlowSelection, Found, Names, Stage, Trigger, every_flow,
+};
 pub use functions::{
     Function, FunctionId, Functions, Name, Nameless, Namer, Naming, Place, Segment,
 };

@@ -90,6 +90,25 @@ fn what_follows_calls_holds_the_schema() {
 }
 
 #[test]
+fn exits_hold_the_schema() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../exits/tests/data");
+    let trace = data.join("kvm-svm/perf-script-cut.txt");
+    for by in ["reason", "port", "address", "scenario", "vcpu"] {
+        holds("exits", &json(&["exits", text(&trace), "--by", by, "--histogram"]));
+    }
+    holds("exits", &json(&["exits", text(&trace), "--window", "perf-compat", "--top", "1"]));
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../workloads/samples/xen-net-tx");
+    holds("exits", &json(&["exits", text(&sample)]));
+}
+
+#[test]
+fn checks_of_tables_hold_the_schema() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../exits/tests/data/published");
+    let tables = ["xen-vt-table-1.csv", "xen-vt-table-9.csv"].map(|name| data.join(name));
+    holds("lint", &json(&["lint", text(&tables[0]), text(&tables[1])]));
+}
+
+#[test]
 fn a_key_that_the_schema_does_not_have_is_a_fault_wherever_it_is() {
     let capture = Capture::new();
     let good = json(&["replay", text(capture.path()), "--top", "2"]);
