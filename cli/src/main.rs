@@ -23,7 +23,9 @@ mod replay;
 mod replayed_args;
 mod replaying;
 mod reproduce;
+mod reproducing;
 mod sample;
+mod sampling;
 mod sweep;
 mod sweep_figure;
 mod sweep_rows;
@@ -61,6 +63,7 @@ enum Command {
     Flow(flow::FlowArgs),
     Callgraph(callgraph::CallgraphArgs),
     Timeline(timeline::TimelineArgs),
+    Sample(sampling::SampleArgs),
     Exits(exits::ExitsArgs),
     Lint(lint::LintArgs),
     Compare(compare::CompareArgs),
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Flow(args) => flow::run(args),
         Command::Callgraph(args) => callgraph::run(args),
         Command::Timeline(args) => timeline::run(args),
+        Command::Sample(args) => sampling::run(args),
         Command::Exits(args) => exits::run(args),
         Command::Lint(args) => lint::run(args),
         Command::Compare(args) => compare::run(args),

@@ -161,6 +161,25 @@ pub enum Error {
          parquet`, or take --format csv"
     )]
     NoParquet,
+    /// Nothing was sampled.
+    #[error(
+        "no sample was taken: {events} events of {event} are fewer than one interval; give a shorter \
+         --every, or replay more"
+    )]
+    NoSamples {
+        /// What was sampled.
+        event: &'static str,
+        /// How many there were.
+        events: u64,
+    },
+    /// A profile by hardware that is none.
+    #[error(
+        "{name}: has no rows of a profile; give what `perf report --stdio` or `opreport -l` printed"
+    )]
+    HardwareProfile {
+        /// The file.
+        name: String,
+    },
     /// A result could not be read.
     #[error("{}: cannot be read: {source}", path.display())]
     Unreadable {

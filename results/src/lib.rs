@@ -42,6 +42,7 @@ mod metric;
 mod miss_classes;
 mod numbers;
 mod output;
+mod paper;
 #[cfg(feature = "parquet")]
 mod parquet_file;
 mod picture;
@@ -53,6 +54,7 @@ mod profile_text;
 mod provenance;
 mod result_table;
 mod returns;
+mod sample_report;
 mod selection;
 mod structure;
 mod summary;
@@ -83,12 +85,16 @@ pub use line_chart::{
 pub use lint_report::LintResult;
 pub use metric::Metric;
 pub use output::{FILE_LIST, OutputFolder, check_writable, write_file, write_file_with};
+pub use paper::{PaperCalls, PaperCapture, PaperReport, PaperSweeps, Shape, Verdict};
 pub use picture::png_of_svg;
 pub use profile_report::ProfileReport;
 pub use profile_table::{Group, Named, Others, ProfileTable};
 pub use profile_text::Figure;
 pub use provenance::{Provenance, Symbols};
 pub use result_table::{Table, check_parquet};
+pub use sample_report::{
+    HardwareProfile, HardwareRow, Overlap, SampleReport, SampleRow, SampleSelection,
+};
 pub use selection::{By, Selection, SortKey};
 pub use structure::Structure;
 pub use sweep_folder::SweepFolder;

@@ -5,7 +5,7 @@
 //! vision and in grey.
 
 mod axis;
-mod canvas;
+pub(crate) mod canvas;
 mod chart_file;
 mod csv_rows;
 mod drawing;
@@ -50,7 +50,8 @@ pub struct ChartSource {
 pub struct Panel {
     /// Its y axis.
     pub y: Axis,
-    /// Its lines. Up to eight of a chart, references aside, no two look alike.
+    /// Its lines. Up to eight names in a chart, references aside, no two look alike; the same name
+    /// looks the same in all panels.
     pub series: Vec<Series>,
 }
 
@@ -97,9 +98,9 @@ impl Series {
 }
 
 impl LineChart {
-    /// Whether lines of a panel look alike, since there are more than there are looks.
+    /// Whether lines of different names look alike, since there are more than there are looks.
     pub fn has_lookalikes(&self) -> bool {
-        self.panels.iter().any(|panel| panel.series.len() > style::LOOKS)
+        drawing::names(self).len() > style::LOOKS
     }
 
     /// As SVG.
@@ -123,7 +124,7 @@ impl LineChart {
     /// # Errors
     /// [`Error::Format`] if it cannot be written.
     pub fn to_csv(&self) -> Result<String, Error> {
-        csv_rows::csv(self)
+        self.to_table().to_csv()
     }
 
     /// Adds `stem.svg`, `stem.png` and `stem.csv` to a folder.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod browser;
 mod callgraph;
 mod check;
 mod compare;
@@ -19,6 +20,7 @@ mod lint;
 mod machines;
 mod pipes;
 mod replay;
+mod report;
 mod reproduce;
 mod schema;
 mod sweep;

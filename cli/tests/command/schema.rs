@@ -74,6 +74,8 @@ fn what_follows_calls_holds_the_schema() {
     holds("annotate", &json(&["annotate", sample, "--range", "..1M", "--top", "50"]));
     holds("flow", &json(&["flow", sample, "--stage", stage, "--top", "50"]));
     holds("timeline", &json(&["timeline", sample, "--range", "..1M"]));
+    let every = ["--range", "..1M", "--event", "dtlb-misses", "--every", "9", "--skid", "20"];
+    holds("sample", &json(&[&["sample", sample][..], &every].concat()));
     let swept = ["--l2-size", "1MiB,2MiB", "--set", "tags=none,vpid", "--range", "..1M"];
     holds("sweep", &json(&[&["sweep", sample][..], &swept].concat()));
     for by in ["path", "function"] {
