@@ -290,7 +290,8 @@ fn timelines_are_compared_window_by_window_and_by_kinds_of_events() {
     let of = |report: &Value| report["windows"].as_array().unwrap().clone();
     assert_eq!(rows("windows").len(), of(&of_a).len());
     for (x, y) in of(&of_a).iter().zip(&of(&of_b)) {
-        let is_it = |row: &&&Value| row["key"]["from"] == x["from"].to_string();
+        let from = x["from"].to_string();
+        let is_it = |row: &&&Value| row["key"]["from"] == from.as_str();
         let numbers = &rows("windows").iter().find(is_it).unwrap()["metrics"]["dtlb_misses"];
         let sides = (&x["misses"]["dtlb"], &y["misses"]["dtlb"]);
         assert_eq!((&numbers["a"], &numbers["b"]), sides);
