@@ -81,7 +81,8 @@ proptest! {
 fn intervals_and_cycles_that_cannot_be_are_refused() {
     let machine = super::vee07();
     let options = |every, event| SamplingOptions { event, every, skid: 0, random: None };
-    let refused = |options| Sampler::new(options, &machine).expect_err("no such samples").to_string();
+    let refused =
+        |options| Sampler::new(options, &machine).expect_err("no such samples").to_string();
     assert!(refused(options(0, SampledEvent::Instructions)).contains("give another --every"));
     assert!(refused(options(u64::MAX, SampledEvent::Instructions)).contains("1 to 1099511627776"));
     assert!(refused(options(9, SampledEvent::Cycles)).contains("--set cost.base-cpi=1"));
