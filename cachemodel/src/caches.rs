@@ -5,6 +5,7 @@
 mod cache;
 mod classifier;
 mod first_sets;
+mod nested_sets;
 mod ranked_sets;
 mod recency_sets;
 mod stride_table;
@@ -18,4 +19,5 @@ pub(crate) use cache::{Cache, Fill, Found, Line, Removed, Victim};
 pub(crate) use classifier::CacheClassifier;
 pub use classifier::{Actor, MissClass};
 pub(crate) use first_sets::FirstSets;
+pub(crate) use nested_sets::NestedSets;
 pub(crate) use stride_table::StrideTable;

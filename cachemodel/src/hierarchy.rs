@@ -7,6 +7,7 @@
 mod execution;
 mod full;
 mod halves;
+mod lower_halves;
 mod near;
 mod past;
 mod plain;
@@ -14,6 +15,7 @@ mod stream;
 
 pub use execution::{Code, Operand, Run};
 pub use halves::LowerHalf;
+pub use lower_halves::{LowerHalves, LowerPart};
 use near::GOOD_FOR;
 pub use near::{Near, Progress};
 pub use past::{Notes, Past, Settled, Unsettled};

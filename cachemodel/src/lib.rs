@@ -66,8 +66,8 @@ pub use counts::{
 pub use error::{BrokenLaw, Error};
 pub use geometry::{CacheGeometry, TlbGeometry, Ways};
 pub use hierarchy::{
-    Code, Hierarchy, LowerHalf, Near, Notes, Operand, Past, Progress, RefKind, Reference, Run,
-    Settled, Stream, TlbClassCounts, TlbClasses, Unsettled,
+    Code, Hierarchy, LowerHalf, LowerHalves, LowerPart, Near, Notes, Operand, Past, Progress,
+    RefKind, Reference, Run, Settled, Stream, TlbClassCounts, TlbClasses, Unsettled,
 };
 pub use machine::{
     AddressKind, CacheSpec, CostModel, EventDelivery, Inclusion, Level, Machine, Prefetcher,

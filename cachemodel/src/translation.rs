@@ -14,6 +14,7 @@ mod flush;
 mod front;
 mod manual;
 mod processor;
+mod recent_pages;
 mod registers;
 mod scheme;
 mod size_stack;

@@ -8,11 +8,14 @@ mod capture;
 mod capture_input;
 mod check;
 mod compare;
+mod event_trace;
+mod exits;
 mod failure;
 mod flow;
 mod import;
 mod info;
 mod life;
+mod lint;
 mod machine_args;
 mod output_args;
 mod quantity;
@@ -20,8 +23,11 @@ mod replay;
 mod replayed_args;
 mod replaying;
 mod reproduce;
+mod reproducing;
 mod sample;
+mod sampling;
 mod sweep;
+mod sweep_figure;
 mod sweep_rows;
 mod sweeping;
 mod talk;
@@ -57,6 +63,9 @@ enum Command {
     Flow(flow::FlowArgs),
     Callgraph(callgraph::CallgraphArgs),
     Timeline(timeline::TimelineArgs),
+    Sample(sampling::SampleArgs),
+    Exits(exits::ExitsArgs),
+    Lint(lint::LintArgs),
     Compare(compare::CompareArgs),
     Trim(trim::TrimArgs),
 }
@@ -75,6 +84,9 @@ fn main() -> ExitCode {
         Command::Flow(args) => flow::run(args),
         Command::Callgraph(args) => callgraph::run(args),
         Command::Timeline(args) => timeline::run(args),
+        Command::Sample(args) => sampling::run(args),
+        Command::Exits(args) => exits::run(args),
+        Command::Lint(args) => lint::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Trim(args) => trim::run(args),
     };

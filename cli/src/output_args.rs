@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use strata_results::{Table, check_parquet, check_writable, write_file, write_file_with};
 
 /// Where results go.
@@ -52,9 +52,9 @@ impl OutputArgs {
         }
     }
 
-    /// Whether the result goes to a file.
-    pub(crate) fn is_file(&self) -> bool {
-        self.output.is_some()
+    /// The file that the result goes to, if it goes to one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.output.as_deref()
     }
 
     /// Finds out early that Parquet cannot be written.

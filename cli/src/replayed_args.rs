@@ -49,6 +49,7 @@ impl ReplayedArgs {
     pub(crate) fn replaying(&self, talk: TalkArgs) -> anyhow::Result<Replaying> {
         Ok(Replaying {
             machine: self.machine.load()?,
+            what: "replaying",
             span: self.range.unwrap_or(Span { from: 0, to: None }),
             warm_up: 0,
             symbols: true,

@@ -12,8 +12,8 @@ use strata_cachemodel::Machine;
 use strata_results::{ProfileReport, Provenance, Symbols};
 use strata_sim::{
     CallFollower, CallRecord, CaptureNames, DataGrain, Extent, Nameless, Namer, Profile,
-    ReadReport, Replay, TimelineOptions, TimelineWatch, Tracer, for_each_batch,
-    for_each_batch_behind, replay_in_stretches, why_not_in_stretches,
+    ReadReport, Replay, Sampler, SamplingOptions, TimelineOptions, TimelineWatch, Tracer,
+    for_each_batch, for_each_batch_behind, replay_in_stretches, why_not_in_stretches,
 };
 use strata_workloads::trace::{IndexedTrace, Lacks};
 
@@ -22,6 +22,8 @@ use strata_workloads::trace::{IndexedTrace, Lacks};
 pub(crate) struct Replaying {
     /// The machine.
     pub(crate) machine: Machine,
+    /// What is said to be done.
+    pub(crate) what: &'static str,
     /// Instructions to replay.
     pub(crate) span: Span,
     /// Instructions that warm the caches.
@@ -91,6 +93,19 @@ impl Replaying {
         Ok(report)
     }
 
+    /// Replays `input` and takes samples of it.
+    ///
+    /// # Errors
+    /// As [`Replaying::run`], and for samples that cannot be taken.
+    pub(crate) fn run_sampled(
+        &self,
+        input: &CaptureInput,
+        options: SamplingOptions,
+    ) -> anyhow::Result<ProfileReport> {
+        let sampler = Some(Sampler::new(options, &self.machine)?);
+        Ok(self.run_with(input, Besides { sampler, ..Besides::default() })?.0)
+    }
+
     fn run_with(
         &self,
         input: &CaptureInput,
@@ -158,13 +173,14 @@ impl Replaying {
         besides: Besides,
     ) -> anyhow::Result<Driven<N>> {
         let started = Instant::now();
-        let Besides { tracer, time, lines: _ } = besides;
+        let Besides { tracer, time, sampler, lines: _ } = besides;
         let extent = Extent {
             range: self.span.from..self.span.to.unwrap_or(u64::MAX),
             warm_up: self.warm_up,
         };
         if tracer.is_none()
             && time.is_none()
+            && sampler.is_none()
             && let Some(trace) = self.trace_for_stretches(input, &extent)
         {
             return self.drive_in_stretches(input, &trace, names, &extent);
@@ -185,7 +201,7 @@ impl Replaying {
             None if self.talk.shows_progress() => input.expected_instructions(),
             None => None,
         };
-        let bar = self.talk.progress("replaying", expected);
+        let bar = self.talk.progress(self.what, expected);
         let (driven, replayed) = match tracer {
             Some(tracer) => {
                 let mut follower = CallFollower::new(names, lacks, extent.clone());
@@ -219,6 +235,9 @@ impl Replaying {
                         let mut replay = self.set_up(replay, lacks);
                         if let Some(time) = time {
                             replay.watch_time(time);
+                        }
+                        if let Some(sampler) = sampler {
+                            replay.sample(sampler);
                         }
                         replay
                     },
@@ -266,7 +285,7 @@ impl Replaying {
         let ending = *trace.ending();
         let last = extent.range.end.min(ending.totals.instructions);
         let length = last.saturating_sub(extent.range.start);
-        let bar = self.talk.progress("replaying", Some(length));
+        let bar = self.talk.progress(self.what, Some(length));
         let threads = self.threads.or(available_parallelism().ok()).map_or(1, NonZeroUsize::get);
         let progress = |instructions| bar.inc(instructions);
         let result = replay_in_stretches(trace, &self.machine, names, extent, threads, progress);
@@ -334,6 +353,8 @@ struct Besides {
     lines: bool,
     /// Notes when misses and events happen.
     time: Option<TimelineWatch>,
+    /// Takes samples.
+    sampler: Option<Sampler>,
 }
 
 /// What a replay that followed calls has found besides.

@@ -2,15 +2,17 @@
 
 use crate::capture_input::CaptureInput;
 use crate::machine_args::machine_help;
-use crate::output_args::OutputArgs;
-use crate::sweep_rows::{Format, RowWriter};
+use crate::output_args::{OutputArgs, TableFormat};
+use crate::quantity::{self, Span};
+use crate::sweep_figure::SweepFigureArgs;
+use crate::sweep_rows::RowWriter;
 use crate::sweeping::SweepUnderWay;
 use crate::talk::TalkArgs;
 use anyhow::{Context, bail};
 use std::path::PathBuf;
 use strata_cachemodel::Machine;
 use strata_results::{Provenance, SweepFolder, SweepReport, Symbols};
-use strata_sim::{SweepAxis, SweepGrid};
+use strata_sim::{Extent, SweepAxis, SweepGrid};
 
 /// Points beyond which a sweep is taken for a slip.
 const MANY_POINTS: u64 = 1000;
@@ -49,11 +51,19 @@ pub(crate) struct SweepArgs {
     #[arg(long, requires = "folder")]
     resume: bool,
     /// How the result is written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    format: TableFormat,
+    /// Instructions to replay, as in 5M..20M, 2.5M.. or ..20M; caches are cold at its start
+    #[arg(long, value_name = "A..B", value_parser = quantity::span)]
+    range: Option<Span>,
+    /// Instructions at the start that warm the caches and are not counted
+    #[arg(long, value_name = "N", default_value = "0", value_parser = quantity::quantity)]
+    warm_up: u64,
     /// Replay what is whole of a trace that ends early
     #[arg(long)]
     allow_truncated: bool,
+    #[command(flatten)]
+    figure: SweepFigureArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -66,6 +76,10 @@ pub(crate) struct SweepArgs {
 /// If a machine cannot exist, the capture not be replayed, or a result not be written.
 pub(crate) fn run(args: SweepArgs) -> anyhow::Result<()> {
     args.output.check()?;
+    if args.format == TableFormat::Parquet {
+        args.output.check_parquet()?;
+    }
+    let Span { from, to } = args.range.unwrap_or(Span { from: 0, to: None });
     let (fixed, swept): (Vec<_>, Vec<_>) =
         args.set.into_iter().partition(|axis| axis.values().len() == 1);
     let pairs = fixed.iter().flat_map(|axis| axis.keys().zip(axis.values()));
@@ -100,7 +114,8 @@ pub(crate) fn run(args: SweepArgs) -> anyhow::Result<()> {
                     input.place()
                 )
             })?;
-            Some(SweepFolder::open(path, ending.hash_text(), args.resume)?)
+            let folder = SweepFolder::open(path, ending.hash_text(), args.resume)?;
+            Some(folder.of_part(from, to, args.warm_up))
         }
         None => None,
     };
@@ -109,22 +124,33 @@ pub(crate) fn run(args: SweepArgs) -> anyhow::Result<()> {
         axes: grid.axes().to_vec(),
         provenance: Provenance {
             source: input.name.clone(),
+            from,
+            to,
+            warm_up: args.warm_up,
             manifest: input.folder.as_ref().map(|(_, manifest)| manifest.clone()),
             // No row has a name.
             symbols: Symbols::Used { complaints: Vec::new() },
             ..Provenance::default()
         },
     };
-    let streams = args.format != Format::Json && !args.output.is_file();
+    let figure_axis = args.figure.check(&report, &args.output)?;
+    let streams = matches!(args.format, TableFormat::Table | TableFormat::Csv)
+        && args.output.file().is_none();
     let writer = RowWriter::new(report, args.format, streams);
     let mut sweep = SweepUnderWay {
         input,
         points,
         folder,
+        extent: Extent { range: from..to.unwrap_or(u64::MAX), warm_up: args.warm_up },
         allow_truncated: args.allow_truncated,
         talk: args.talk,
         writer,
     };
     sweep.count_all()?;
-    sweep.writer.end(&args.output)
+    let (report, rows) = sweep.writer.end(&args.output)?;
+    // The result is there before anything can go wrong with its figure.
+    match figure_axis {
+        Some(over) => args.figure.draw(&report.figure(&over, &rows)?, args.talk),
+        None => Ok(()),
+    }
 }

@@ -1,24 +1,12 @@
 //! Rows of a sweep written in order, those of a table or CSV as soon as all before them are there.
 
-use crate::output_args::{OutputArgs, print};
-use clap::ValueEnum;
+use crate::output_args::{OutputArgs, TableFormat, Written, print};
 use strata_results::{SweepReport, SweepRow};
-
-/// How a result is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people
-    Table,
-    /// One row for each point, units in the header
-    Csv,
-    /// One object
-    Json,
-}
 
 /// Rows that come in any order.
 pub(crate) struct RowWriter {
     pub(crate) report: SweepReport,
-    format: Format,
+    format: TableFormat,
     /// Whether rows go to standard output at once.
     streams: bool,
     rows: Vec<Option<SweepRow>>,
@@ -28,7 +16,7 @@ pub(crate) struct RowWriter {
 }
 
 impl RowWriter {
-    pub(crate) fn new(report: SweepReport, format: Format, streams: bool) -> Self {
+    pub(crate) fn new(report: SweepReport, format: TableFormat, streams: bool) -> Self {
         RowWriter { report, format, streams, rows: Vec::new(), written: 0, text: String::new() }
     }
 
@@ -48,7 +36,7 @@ impl RowWriter {
         while let Some(Some(row)) = self.rows.get(self.written) {
             let is_first = self.written == 0;
             match self.format {
-                Format::Table => {
+                TableFormat::Table => {
                     if is_first {
                         self.text += &self.report.head_text(row);
                         self.text.push('\n');
@@ -56,32 +44,41 @@ impl RowWriter {
                     }
                     self.text += &self.report.table_row(row);
                 }
-                Format::Csv => self.text += &self.report.csv_row(row, is_first)?,
-                Format::Json => {}
+                TableFormat::Csv => self.text += &self.report.csv_row(row, is_first)?,
+                TableFormat::Json | TableFormat::Parquet => {}
             }
             self.written += 1;
         }
         if self.streams { print(&std::mem::take(&mut self.text)) } else { Ok(()) }
     }
 
-    /// Writes what comes after the last row.
+    /// Writes what comes after the last row. Gives what was written.
     ///
     /// # Errors
     /// As [`RowWriter::write`].
-    pub(crate) fn end(mut self, output: &OutputArgs) -> anyhow::Result<()> {
+    pub(crate) fn end(
+        mut self,
+        output: &OutputArgs,
+    ) -> anyhow::Result<(SweepReport, Vec<SweepRow>)> {
         self.write()?;
         let rows: Vec<SweepRow> = self.rows.into_iter().flatten().collect();
         match self.format {
-            Format::Json => return output.write_with(|out| self.report.write_json(&rows, out)),
-            Format::Table => {
+            TableFormat::Json => {
+                output.write_with(|out| self.report.write_json(&rows, out))?;
+            }
+            TableFormat::Parquet => {
+                output.put(Written::Parquet(self.report.to_table(&rows)))?;
+            }
+            TableFormat::Table => {
                 let foot = rows.first().map(|row| self.report.foot_text(row)).unwrap_or_default();
                 if !foot.is_empty() {
                     self.text.push('\n');
                     self.text += &foot;
                 }
+                output.write(&self.text)?;
             }
-            Format::Csv => {}
+            TableFormat::Csv => output.write(&self.text)?,
         }
-        output.write(&self.text)
+        Ok((self.report, rows))
     }
 }

@@ -7,13 +7,14 @@ use anyhow::{Context, anyhow, bail};
 use std::time::Instant;
 use strata_cachemodel::Machine;
 use strata_results::{SweepFolder, SweepRow};
-use strata_sim::{Setting, SweepPass, SweepPlan, SweepPoint, Sweeping, for_each_batch};
+use strata_sim::{Extent, Setting, SweepPass, SweepPlan, SweepPoint, Sweeping, for_each_batch};
 
 /// A sweep under way.
 pub(crate) struct SweepUnderWay {
     pub(crate) input: CaptureInput,
     pub(crate) points: Vec<(Setting, Machine)>,
     pub(crate) folder: Option<SweepFolder>,
+    pub(crate) extent: Extent,
     pub(crate) allow_truncated: bool,
     pub(crate) talk: TalkArgs,
     pub(crate) writer: RowWriter,
@@ -107,16 +108,18 @@ impl SweepUnderWay {
         let bar = self.talk.progress(what, expected);
         let result = for_each_batch(
             reader,
-            |state| Sweeping::new(pass, &state, lacks),
+            |state| Sweeping::over(pass, &state, lacks, &self.extent),
             |sweeping, batch| {
                 sweeping.batch(batch);
                 bar.set_position(sweeping.position());
-                true
+                !sweeping.is_done()
             },
         );
         bar.finish_and_clear();
         let (sweeping, read) = result.with_context(|| self.input.place())?;
-        if let (Some(why), false) = (&read.truncated, self.allow_truncated) {
+        // Reading runs ahead: what it met beyond the range depends on luck.
+        let truncated = read.truncated.filter(|_| !sweeping.is_done());
+        if let (Some(why), false) = (&truncated, self.allow_truncated) {
             return Err(anyhow!(
                 "{}: {why}, or --allow-truncated replays it as it is",
                 self.input.place()
@@ -127,8 +130,13 @@ impl SweepUnderWay {
             bail!("{}: the trace holds no instructions; record it again", self.input.place());
         }
         let provenance = &mut self.writer.report.provenance;
-        provenance.trace_hash = Some(hex(&read.hash));
-        provenance.truncated = read.truncated.as_ref().map(ToString::to_string);
+        provenance.trace_hash = if sweeping.is_done() {
+            // Not all was read.
+            self.input.ending().map(|ending| ending.hash_text())
+        } else {
+            Some(hex(&read.hash))
+        };
+        provenance.truncated = truncated.as_ref().map(ToString::to_string);
         provenance.lacks = lacks;
         let points = sweeping.finish(machines).with_context(|| self.input.place())?;
         let seconds = started.elapsed().as_secs_f64();

@@ -1,8 +1,13 @@
 //! What is said besides results, on standard error.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write, stderr};
+use std::sync::LazyLock;
+
+/// All bars of this run.
+static BARS: LazyLock<MultiProgress> =
+    LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -46,6 +51,11 @@ impl TalkArgs {
         self.bar(what, instructions, template, "{spinner} {msg} {human_pos} instructions")
     }
 
+    /// The same over anything else, which `what` tells.
+    pub(crate) fn progress_in_steps(self, what: &'static str, steps: u64) -> ProgressBar {
+        self.bar(what, Some(steps), "{msg} {wide_bar} {pos} of {len}", "{spinner} {msg}")
+    }
+
     /// The same over bytes.
     pub(crate) fn progress_in_bytes(self, what: &'static str, bytes: Option<u64>) -> ProgressBar {
         let template = "{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left";
@@ -66,7 +76,8 @@ impl TalkArgs {
             Some(length) => (ProgressBar::new(length), with_length),
             None => (ProgressBar::new_spinner(), without),
         };
-        bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        // Of several at once each has a line of its own.
+        let bar = BARS.add(bar);
         let style =
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.with_style(style).with_message(what)

@@ -125,6 +125,7 @@ impl Comparison {
             filled.map(|table| format!("{} by {}", table.name, table.key.join(", "))).collect()
         };
         let by = |result: &ResultFile| result.setting("grouped_by").map(str::to_owned);
+        let window = |result: &ResultFile| result.setting("window").map(str::to_owned);
         let (kinds_a, kinds_b) = (kinds(&a), kinds(&b));
         let apart = !kinds_a.is_empty()
             && !kinds_b.is_empty()
@@ -133,6 +134,11 @@ impl Comparison {
             (Some(by_a), Some(by_b)) if by_a != by_b => {
                 let remedy = "make one of them anew with the other's --by";
                 Err(not_alike(format!("by {by_a}"), format!("by {by_b}"), remedy))
+            }
+            _ if window(&a).zip(window(&b)).is_some_and(|(a, b)| a != b) => {
+                let by = |result| format!("windows of {}", window(result).unwrap_or_default());
+                let (of_a, of_b) = (by(&a), by(&b));
+                Err(not_alike(of_a, of_b, "make one of them anew with the other's --window"))
             }
             _ if apart => {
                 let remedy = "make one of them anew with the options of the other";

@@ -110,6 +110,27 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A point of a sweep could not be kept.
+    #[error(
+        "{}: this point cannot be kept: {source}; those before it are, make room and go on with \
+         --resume",
+        path.display()
+    )]
+    PointNotKept {
+        /// The point's file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A sweep, or a parameter of it, without an axis to draw over.
+    #[error(
+        "a figure is drawn over several numbers, which {given} has not; sweep some, as in \
+         --l2-size 512KiB..32MiB"
+    )]
+    NoFigureAxis {
+        /// What has none.
+        given: String,
+    },
     /// A result could not be put into its format.
     #[error("the result could not be written as {format}: {message}")]
     Format {
@@ -140,6 +161,25 @@ pub enum Error {
          parquet`, or take --format csv"
     )]
     NoParquet,
+    /// Nothing was sampled.
+    #[error(
+        "no sample was taken: {events} events of {event} are fewer than one interval; give a shorter \
+         --every, or replay more"
+    )]
+    NoSamples {
+        /// What was sampled.
+        event: &'static str,
+        /// How many there were.
+        events: u64,
+    },
+    /// A profile by hardware that is none.
+    #[error(
+        "{name}: has no rows of a profile; give what `perf report --stdio` or `opreport -l` printed"
+    )]
+    HardwareProfile {
+        /// The file.
+        name: String,
+    },
     /// A result could not be read.
     #[error("{}: cannot be read: {source}", path.display())]
     Unreadable {

@@ -33,6 +33,18 @@ const OTHERS: &str = "#e4e4e4";
 
 /// Draws a life as SVG; `number` is its index, `called` says which it is, `source` of what.
 pub fn life_figure(lives: &LifeReport, number: usize, called: &str, source: &str) -> String {
+    let title = &lives.rules.title;
+    titled_life_figure(lives, number, called, source, title)
+}
+
+/// The same under another title than that of the rules.
+pub(crate) fn titled_life_figure(
+    lives: &LifeReport,
+    number: usize,
+    called: &str,
+    source: &str,
+    title: &str,
+) -> String {
     let life = &lives.lives[number];
     let bars = lives.bars(number);
     let elapsed = life.elapsed().max(1);
@@ -53,8 +65,7 @@ pub fn life_figure(lives: &LifeReport, number: usize, called: &str, source: &str
          patternUnits=\"userSpaceOnUse\"><rect width=\"2\" height=\"6\" fill=\"black\" \
          fill-opacity=\"0.55\"/></pattern>\n</defs>"
     );
-    let title =
-        format!("{}: life {} of {}, {called}", lives.rules.title, number + 1, lives.lives.len());
+    let title = format!("{title}: life {} of {}, {called}", number + 1, lives.lives.len());
     text(&mut svg, 20.0, 30.0, "font-size=\"19\"", &title);
     let mut facts = vec![source.to_owned()];
     if life.packets > 0 {

@@ -5,13 +5,15 @@
 //! vision and in grey.
 
 mod axis;
-mod canvas;
+pub(crate) mod canvas;
+mod chart_file;
 mod csv_rows;
 mod drawing;
 mod style;
 mod thinning;
 
 pub use axis::{Axis, Labels, Scale};
+pub use chart_file::ChartFile;
 
 use crate::error::Error;
 use crate::output::OutputFolder;
@@ -37,7 +39,7 @@ pub struct LineChart {
 /// What a chart was made from.
 #[derive(Clone, Debug, Default)]
 pub struct ChartSource {
-    /// Name of the machine.
+    /// Name of the machine; empty where there is none.
     pub machine: String,
     /// Digest of the trace; `None` if it was not read to its end.
     pub trace_hash: Option<String>,
@@ -48,7 +50,8 @@ pub struct ChartSource {
 pub struct Panel {
     /// Its y axis.
     pub y: Axis,
-    /// Its lines. Up to eight of a chart, references aside, no two look alike.
+    /// Its lines. Up to eight names in a chart, references aside, no two look alike; the same name
+    /// looks the same in all panels.
     pub series: Vec<Series>,
 }
 
@@ -95,6 +98,11 @@ impl Series {
 }
 
 impl LineChart {
+    /// Whether lines of different names look alike, since there are more than there are looks.
+    pub fn has_lookalikes(&self) -> bool {
+        drawing::names(self).len() > style::LOOKS
+    }
+
     /// As SVG.
     ///
     /// # Errors
@@ -116,7 +124,7 @@ impl LineChart {
     /// # Errors
     /// [`Error::Format`] if it cannot be written.
     pub fn to_csv(&self) -> Result<String, Error> {
-        csv_rows::csv(self)
+        self.to_table().to_csv()
     }
 
     /// Adds `stem.svg`, `stem.png` and `stem.csv` to a folder.

@@ -54,6 +54,11 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
+/// The same of a noun with a plural of its own: `1 switch`, `2 switches`.
+pub(crate) fn counted_as(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+}
+
 /// A name of at most `width` characters; a longer one loses its end.
 pub(crate) fn shortened(name: &str, width: usize) -> String {
     if name.chars().count() <= width {

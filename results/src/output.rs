@@ -1,6 +1,7 @@
 //! Writing results: a file as a whole or not at all, and folders that know which files are theirs.
 
 use crate::error::Error;
+use crate::result_table::{Table, check_parquet};
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::{self, BufWriter, Write};
@@ -141,6 +142,24 @@ impl OutputFolder {
         }
         let file = temporary(&self.path, &path, contents)?;
         self.new.push((name.to_owned(), file));
+        Ok(())
+    }
+
+    /// Adds a table as `stem.csv`, and as `stem.parquet` where this is built with Parquet.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write), and if the table cannot be made.
+    pub fn write_table<'t>(
+        &mut self,
+        stem: &str,
+        table: impl Fn() -> Table<'t>,
+    ) -> Result<(), Error> {
+        self.write(&format!("{stem}.csv"), table().to_csv()?.as_bytes())?;
+        if check_parquet().is_ok() {
+            let mut parquet = Vec::new();
+            table().write_parquet(&mut parquet)?;
+            self.write(&format!("{stem}.parquet"), &parquet)?;
+        }
         Ok(())
     }
 

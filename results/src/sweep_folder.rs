@@ -1,10 +1,10 @@
 //! Points of sweeps in a folder, each in a file of its own as soon as it is counted.
 //!
-//! A file is there whole or not at all. It is named after the trace, the machine and the version of
-//! the program, so that points of several traces and machines may share a folder.
+//! A file is there whole or not at all. It is named after the trace, the part of it, the machine and
+//! the version of the program, so that points of several traces and machines may share a folder.
 
 use crate::error::Error;
-use crate::output::{unwritable, write_file};
+use crate::output::unwritable;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -14,6 +14,9 @@ use strata_sim::SweepPoint;
 
 /// Held by the run that works in the folder; the system lets go of it when the run ends.
 const LOCK: &str = "strata-sweep.lock";
+/// A point that is being written. Who holds the lock is alone in writing it, so that one name does,
+/// and what a killed run leaves is known.
+const UNFINISHED: &str = "strata-sweep.unfinished";
 const PREFIX: &str = "point-";
 const SUFFIX: &str = ".json";
 const SCHEMA: u32 = 1;
@@ -23,7 +26,17 @@ const SCHEMA: u32 = 1;
 pub struct SweepFolder {
     path: PathBuf,
     trace_hash: String,
+    part: Part,
     _lock: File,
+}
+
+/// What part of a trace points are of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    from: u64,
+    to: Option<u64>,
+    warm_up: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,14 +45,15 @@ struct Saved {
     schema: u32,
     version: String,
     trace_hash: String,
+    part: Part,
     /// Without names and costs, which make no difference.
     machine: Machine,
     point: SweepPoint,
 }
 
 impl SweepFolder {
-    /// Makes the folder if need be and takes hold of it, for points of the trace with this hash.
-    /// Without `resume` it must hold no points.
+    /// Makes the folder if need be and takes hold of it, for points of the trace with this hash;
+    /// removes what a killed run was writing. Without `resume` it must hold no points.
     ///
     /// # Errors
     /// [`Error::InUse`] if another run works in it, [`Error::HasPoints`] if it holds points,
@@ -58,10 +72,24 @@ impl SweepFolder {
             Err(TryLockError::WouldBlock) => return Err(Error::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(unwritable(&place)(error)),
         }
+        let unfinished = path.join(UNFINISHED);
+        match fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(unwritable(&unfinished)(error));
+            }
+            _ => {}
+        }
         if !resume && has_points(path).map_err(unwritable(path))? {
             return Err(Error::HasPoints { path: path.to_owned() });
         }
-        Ok(SweepFolder { path: path.to_owned(), trace_hash, _lock: lock })
+        Ok(SweepFolder { path: path.to_owned(), trace_hash, part: Part::default(), _lock: lock })
+    }
+
+    /// The same folder for points of a part of the trace, from instruction `from` up to, and
+    /// without, `to`, of which the first `warm_up` are not counted.
+    #[must_use]
+    pub fn of_part(self, from: u64, to: Option<u64>, warm_up: u64) -> Self {
+        SweepFolder { part: Part { from, to, warm_up }, ..self }
     }
 
     /// The point of this machine, if an earlier run has counted it.
@@ -82,9 +110,12 @@ impl SweepFolder {
         let is_own = saved.schema == SCHEMA
             && saved.version == env!("CARGO_PKG_VERSION")
             && saved.trace_hash == self.trace_hash
+            && saved.part == self.part
             && saved.machine == machine;
         if !is_own {
-            return Err(damaged("it is of another trace, machine or version".to_owned()));
+            return Err(damaged(
+                "it is of another trace, part of it, machine or version".to_owned(),
+            ));
         }
         let laws = saved.point.counts.check_laws(&machine);
         laws.map_err(|law| damaged(format!("its counts break a law: {law}")))?;
@@ -94,7 +125,7 @@ impl SweepFolder {
     /// Keeps a point.
     ///
     /// # Errors
-    /// [`Error::Unwritable`] if the system refuses; what was kept before stays.
+    /// [`Error::PointNotKept`] if the system refuses; what was kept before stays.
     pub fn keep(&self, machine: &Machine, point: &SweepPoint) -> Result<(), Error> {
         let machine = machine.as_counted();
         let path = self.place(&machine)?;
@@ -102,11 +133,18 @@ impl SweepFolder {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             trace_hash: self.trace_hash.clone(),
+            part: self.part,
             machine,
             point: point.clone(),
         };
         let text = serde_json::to_vec(&saved).map_err(json)?;
-        write_file(&path, &text, true)
+        let unfinished = self.path.join(UNFINISHED);
+        let written = fs::write(&unfinished, &text).and_then(|()| fs::rename(&unfinished, &path));
+        written.map_err(|source| {
+            // What cannot be removed now is removed by the run that goes on.
+            let _ = fs::remove_file(&unfinished);
+            Error::PointNotKept { path, source }
+        })
     }
 
     fn place(&self, machine: &Machine) -> Result<PathBuf, Error> {
@@ -114,7 +152,7 @@ impl SweepFolder {
         for part in [self.trace_hash.as_str(), env!("CARGO_PKG_VERSION")] {
             hasher.update(part.as_bytes()).update(b"\n");
         }
-        hasher.update(&serde_json::to_vec(machine).map_err(json)?);
+        hasher.update(&serde_json::to_vec(&(self.part, machine)).map_err(json)?);
         let name = hasher.finalize().to_hex();
         Ok(self.path.join(format!("{PREFIX}{}{SUFFIX}", &name[..32])))
     }
@@ -164,6 +202,17 @@ mod tests {
     }
 
     #[test]
+    fn points_of_another_part_of_the_trace_are_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = Machine::load("vee07").unwrap();
+        let part = |warm_up| open(folder.path(), "a").of_part(5, Some(9), warm_up);
+        part(1).keep(&machine, &point(7)).unwrap();
+        assert_eq!(part(1).find(&machine).unwrap(), Some(point(7)));
+        assert_eq!(part(2).find(&machine).unwrap(), None);
+        assert_eq!(open(folder.path(), "a").find(&machine).unwrap(), None);
+    }
+
+    #[test]
     fn a_machine_of_another_name_is_the_same_point() {
         let folder = tempfile::tempdir().unwrap();
         let machine = Machine::load("vee07").unwrap();
@@ -192,6 +241,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_run_was_writing_is_removed_and_points_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = Machine::load("vee07").unwrap();
+        open(folder.path(), "a").keep(&machine, &point(7)).unwrap();
+        let unfinished = folder.path().join(UNFINISHED);
+        fs::write(&unfinished, "{\"schema\":1,").unwrap();
+        let again = open(folder.path(), "a");
+        assert!(!unfinished.exists());
+        assert_eq!(again.find(&machine).unwrap(), Some(point(7)));
+    }
+
+    #[test]
     fn a_changed_file_is_named_and_not_believed() {
         let folder = tempfile::tempdir().unwrap();
         let machine = Machine::load("vee07").unwrap();
@@ -202,6 +263,7 @@ mod tests {
         for changed in [
             text[..text.len() / 2].to_owned(),
             text.replace("\"trace_hash\":\"a\"", "\"trace_hash\":\"b\""),
+            text.replacen(env!("CARGO_PKG_VERSION"), "0.0.0", 1),
             text.replacen("\"hits\":0", "\"hits\":1", 1),
         ] {
             assert_ne!(changed, text);

@@ -1,6 +1,10 @@
 //! Counts of many machines, a row for each.
 
-use crate::document_head::write_list;
+mod figure;
+
+pub use figure::FigureAxis;
+
+use crate::document_head::{DocumentHead, write_list};
 use crate::error::Error;
 use crate::known::Known;
 use crate::numbers::{NOT_AVAILABLE, grouped, rate};
@@ -43,24 +47,10 @@ pub struct SweepReport {
     pub provenance: Provenance,
 }
 
-/// Version of the layout of the JSON.
-const SCHEMA: u32 = 1;
-
 #[derive(Serialize)]
 struct Head<'a> {
-    schema: u32,
-    command: &'static str,
-    version: &'static str,
-    source: &'a str,
-    scenario: Option<&'a str>,
-    machine: &'a Machine,
-    semantics: String,
-    event_delivery: String,
-    trace_hash: Option<&'a str>,
-    truncated: Option<&'a str>,
-    patches: &'a [String],
-    remarks: Vec<String>,
-    lacks: Vec<&'static str>,
+    #[serde(flatten)]
+    document: DocumentHead<'a>,
     axes: Vec<Axis<'a>>,
 }
 
@@ -204,26 +194,23 @@ impl SweepReport {
         Ok(if is_first { text } else { text[header..].to_owned() })
     }
 
-    /// One object with all rows.
+    /// All rows, as CSV has them.
+    pub fn to_table<'a>(&'a self, rows: &'a [SweepRow]) -> Table<'a> {
+        self.table(rows)
+    }
+
+    /// One object with all rows, of which there is at least one.
     ///
     /// # Errors
     /// [`Error::Format`] and [`Error::Output`] if it cannot be written.
     pub fn write_json(&self, rows: &[SweepRow], out: &mut dyn Write) -> Result<(), Error> {
-        let (machine, provenance, known) = (&self.machine, &self.provenance, self.known());
+        let any = rows.first().ok_or_else(|| Error::Format {
+            format: "JSON",
+            message: "a sweep has at least one point".to_owned(),
+        })?;
+        let (stream, known) = (self.of_stream(any), self.known());
         let head = Head {
-            schema: SCHEMA,
-            command: "sweep",
-            version: env!("CARGO_PKG_VERSION"),
-            source: &provenance.source,
-            scenario: provenance.manifest.as_ref().map(|manifest| manifest.scenario.as_str()),
-            machine,
-            semantics: machine.semantics().to_string(),
-            event_delivery: machine.event_delivery().to_string(),
-            trace_hash: provenance.trace_hash.as_deref(),
-            truncated: provenance.truncated.as_deref(),
-            patches: provenance.patches(),
-            remarks: rows.first().map(|row| self.of_stream(row).remarks()).unwrap_or_default(),
-            lacks: provenance.lacks.texts().collect(),
+            document: DocumentHead::plain("sweep", &stream),
             axes: self
                 .axes
                 .iter()

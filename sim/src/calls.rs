@@ -101,6 +101,19 @@ pub trait Tracer: std::any::Any + Send {
     }
 }
 
+/// Two that follow one replay.
+impl<A: Tracer, B: Tracer> Tracer for (A, B) {
+    fn visit(&mut self, visit: &Visit, scene: &Scene<'_>) {
+        self.0.visit(visit, scene);
+        self.1.visit(visit, scene);
+    }
+
+    fn event(&mut self, at: u64, event: &Event, scene: &Scene<'_>) {
+        self.0.event(at, event, scene);
+        self.1.event(at, event, scene);
+    }
+}
+
 /// How well returns could be followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReturnReport {

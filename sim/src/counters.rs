@@ -1,6 +1,7 @@
 //! Counts of one function, or of everything.
 
 use crate::plans::Plan;
+use crate::sampling::Sampler;
 use crate::timeline::TimelineWatch;
 use std::ops::AddAssign;
 use strata_cachemodel::{Counts, LevelCounts, Machine, Operand, Outcome, RefKind};
@@ -351,12 +352,33 @@ pub(crate) struct Rows {
     pub(crate) deviations: Vec<Counters>,
     /// Is told of what deviates, and when.
     pub(crate) timeline: Option<Box<TimelineWatch>>,
+    /// Is told of each execution, and of what deviates.
+    pub(crate) sampler: Option<Box<Sampler>>,
 }
 
 impl Rows {
     pub(crate) fn grow(&mut self, count: usize) {
         self.executed.resize(count, Executed::default());
         self.deviations.resize(count, Counters::default());
+        if let Some(sampler) = &mut self.sampler {
+            sampler.grow(count);
+        }
+    }
+
+    /// An execution of so many instructions begins, all of `row`.
+    #[inline]
+    pub(crate) fn begin_execution(&mut self, row: usize, instructions: u64) {
+        if let Some(sampler) = &mut self.sampler {
+            sampler.executed(row, instructions);
+        }
+    }
+
+    /// An exit from a guest, which `row` caused.
+    pub(crate) fn exit(&mut self, row: usize) {
+        self.deviations[row].exits += 1;
+        if let Some(sampler) = &mut self.sampler {
+            sampler.exit(row);
+        }
     }
 
     /// A row, for references that may be no plain hits.
@@ -366,6 +388,7 @@ impl Rows {
             row,
             counters: &mut self.deviations[row],
             timeline: self.timeline.as_deref_mut(),
+            sampler: self.sampler.as_deref_mut(),
         }
     }
 
@@ -398,6 +421,7 @@ pub(crate) struct Deviating<'r> {
     row: usize,
     counters: &'r mut Counters,
     timeline: Option<&'r mut TimelineWatch>,
+    sampler: Option<&'r mut Sampler>,
 }
 
 impl Deviating<'_> {
@@ -417,6 +441,9 @@ impl Deviating<'_> {
     fn note(&mut self, kind: RefKind, outcome: &Outcome) {
         if let Some(timeline) = &mut self.timeline {
             timeline.note(self.row, kind, outcome);
+        }
+        if let Some(sampler) = &mut self.sampler {
+            sampler.note(self.row, kind, outcome);
         }
     }
 }

@@ -110,6 +110,14 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         why: String,
     },
+    /// Samples that cannot be taken.
+    #[error("no sample can be taken every {every} events: {why}")]
+    Sampling {
+        /// Events from one sample to the next.
+        every: u64,
+        /// What is wrong, and what to do.
+        why: String,
+    },
     /// Rows of an annotation could not be kept.
     #[error("the rows cannot be kept in a temporary file: {0}; point TMPDIR to a folder with room")]
     Rows(#[source] std::io::Error),

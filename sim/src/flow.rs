@@ -3,10 +3,12 @@
 
 mod collapse;
 mod depths;
+mod every;
 mod names;
 mod stages;
 mod trigger;
 
+pub use every::{FlowPlace, every_flow};
 pub use names::Names;
 pub use stages::Stage;
 pub use trigger::Trigger;

@@ -26,6 +26,7 @@ mod pipeline;
 mod plans;
 mod profile;
 mod replay;
+mod sampling;
 mod stretches;
 mod survey;
 mod sweep;
@@ -46,7 +47,9 @@ pub use counters::{Counters, Level, Tally};
 pub use data_misses::{DataGrain, DataMisses, DataRow, DataSide};
 pub use error::Error;
 pub use figure4::{BrokenIdentity, Figure4, LevelColumns};
-pub use flow::{Flow, FlowQuery, FlowRow, FlowSelection, Found, Names, Stage, Trigger};
+pub use flow::{
+    Flow, FlowPlace, FlowQuery, FlowRow, FlowSelection, Found, Names, Stage, Trigger, every_flow,
+};
 pub use functions::{
     Function, FunctionId, Functions, Name, Nameless, Namer, Naming, Place, Segment,
 };
@@ -60,6 +63,7 @@ pub use miss_classes::{CacheMisses, Evictions, MissClasses, TlbMisses};
 pub use pipeline::{Ahead, ReadReport, for_each_batch, for_each_batch_behind};
 pub use profile::{Profile, Row};
 pub use replay::{Extent, Remarks, Replay, Traced};
+pub use sampling::{SampledEvent, Sampler, Sampling, SamplingOptions};
 pub use stretches::{InStretches, replay_in_stretches, why_not_in_stretches};
 pub use sweep::{
     GridError, Setting, SweepAxis, SweepGrid, SweepPass, SweepPlan, SweepPoint, Sweeping,

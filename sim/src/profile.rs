@@ -7,7 +7,9 @@ use crate::error::Error;
 use crate::functions::Function;
 use crate::miss_classes::MissClasses;
 use crate::replay::Remarks;
+use crate::sampling::Sampling;
 use crate::timeline::{Timeline, misses_of};
+use rustc_hash::FxHashMap;
 use strata_cachemodel::{Counts, Machine};
 
 /// Counts of one function.
@@ -38,6 +40,8 @@ pub struct Profile {
     pub data: Option<DataSide>,
     /// When misses and events happened, if that was asked for.
     pub timeline: Option<Timeline>,
+    /// What a statistical profile makes of it, if that was asked for.
+    pub sampling: Option<Sampling>,
     /// What the machine's partitions name and nobody replayed is.
     pub unknown_partitions: UnknownPartitions,
 }
@@ -90,6 +94,7 @@ impl Profile {
             classes: None,
             data: None,
             timeline: None,
+            sampling: None,
             unknown_partitions: UnknownPartitions::default(),
         })
     }
@@ -116,4 +121,21 @@ impl Profile {
         }
         Ok(())
     }
+}
+
+/// One row for each function that did anything, in order of first execution.
+pub(crate) fn merge(counted: impl Iterator<Item = (Function, Counters)>) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut numbers: FxHashMap<Function, usize> = FxHashMap::default();
+    for (function, counters) in counted {
+        match numbers.get(&function) {
+            Some(&row) => rows[row].counters += &counters,
+            None => {
+                numbers.insert(function.clone(), rows.len());
+                rows.push(Row { function, counters });
+            }
+        }
+    }
+    rows.retain(|row| row.counters != Counters::default());
+    rows
 }

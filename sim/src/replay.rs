@@ -2,28 +2,31 @@
 
 use crate::actors::{Actors, UnknownPartitions};
 use crate::addressing::{Addressing, Now};
-use crate::calls::{CallTrace, Course, Turn};
-use crate::counters::{Counters, Rows};
+use crate::calls::{CallTrace, Course};
+use crate::counters::Rows;
 use crate::data_misses::{DataGrain, DataWatch};
 use crate::delivery;
 use crate::error::Error;
 use crate::functions::{Function, Namer};
 use crate::miss_classes::{Classes, MissClasses};
 use crate::plans::{Plan, Plans};
-use crate::profile::{Profile, Row};
+use crate::profile::{Profile, merge};
+use crate::sampling::Sampler;
 use crate::timeline::TimelineWatch;
 use crate::who::{Charged, Who};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
-use strata_cachemodel::{Counts, EventDelivery, Hierarchy, Machine, Outcome, RefKind};
+use strata_cachemodel::{Counts, EventDelivery, Hierarchy, Machine, Outcome, RefKind, Request};
 use strata_workloads::trace::{Batch, Definitions, Interrupt, Lacks, MachineState};
 
 mod events;
+mod executions;
 mod near;
 mod stretch;
 mod traced;
 
+use executions::Executions;
 use stretch::UnderWay;
 pub(crate) use stretch::{Start, Stretch};
 pub use traced::Traced;
@@ -94,6 +97,8 @@ pub struct Replay<N> {
     /// Completed instructions since the start of the stream.
     position: u64,
     baseline: Option<Counts>,
+    /// What an upper half had asked for by then and has not been taken.
+    asked_before: Option<Vec<Request>>,
     remarks: Remarks,
     actors: Option<Actors>,
     calls: Option<Box<CallTrace>>,
@@ -129,6 +134,7 @@ impl<N: Namer> Replay<N> {
             state,
             pending: None,
             baseline: (extent.range.start == 0 && extent.warm_up == 0).then(Counts::default),
+            asked_before: None,
             extent,
             position: 0,
             remarks: Remarks::default(),
@@ -168,6 +174,16 @@ impl<N: Namer> Replay<N> {
         self.rows.timeline = Some(Box::new(timeline));
     }
 
+    /// From now on samples are taken, every execution by itself; to be called before the first batch
+    /// of a replay without a tracer.
+    pub fn sample(&mut self, mut sampler: Sampler) {
+        if self.baseline.is_some() {
+            sampler.begin();
+        }
+        sampler.set_cpu(self.state.cpu);
+        self.rows.sampler = Some(Box::new(sampler));
+    }
+
     /// Says what the stream does not know; to be called before the first batch.
     pub fn set_lacks(&mut self, lacks: Lacks) {
         self.who.set_layers_known(!lacks.privilege);
@@ -184,6 +200,12 @@ impl<N: Namer> Replay<N> {
     /// The machine at work.
     pub(crate) fn hierarchy(&mut self) -> &mut Hierarchy {
         &mut self.hierarchy
+    }
+
+    /// What an upper half asked for before anything was counted, if counting has begun since this
+    /// was called last.
+    pub(crate) fn take_asked_before(&mut self) -> Option<Vec<Request>> {
+        self.asked_before.take()
     }
 
     /// True once nothing of the range is left.
@@ -256,7 +278,10 @@ impl<N: Namer> Replay<N> {
             self.executions_in_full(executions, 1, tables, plans);
             count -= 1;
         }
-        let only_counts = self.actors.is_none() && self.data.is_none() && self.baseline.is_some();
+        let only_counts = self.actors.is_none()
+            && self.data.is_none()
+            && self.rows.sampler.is_none()
+            && self.baseline.is_some();
         if self.calls.is_some() {
             self.executions_traced(executions, count, tables, plans);
         } else if only_counts && self.hierarchy.has_near() {
@@ -291,14 +316,18 @@ impl<N: Namer> Replay<N> {
     fn end_warm_up(&mut self) {
         if self.position >= self.extent.range.start.saturating_add(self.extent.warm_up) {
             self.baseline = Some(self.hierarchy.counts());
-            if let Some(stretch) = &mut self.stretch {
-                stretch.parts.push(self.hierarchy.take_notes());
+            match &mut self.stretch {
+                Some(stretch) => stretch.parts.push(self.hierarchy.take_notes()),
+                None => self.asked_before = Some(self.hierarchy.begin_counting()),
             }
             self.classes_before = self.classes();
             self.data.iter_mut().for_each(DataWatch::clear);
             self.rows.clear();
             if let Some(timeline) = &mut self.rows.timeline {
                 timeline.begin(self.position);
+            }
+            if let Some(sampler) = &mut self.rows.sampler {
+                sampler.begin();
             }
         }
     }
@@ -334,6 +363,7 @@ impl<N: Namer> Replay<N> {
         };
         self.last_row = Some(row as u32);
         self.hierarchy.set_charge(row as u32);
+        self.rows.begin_execution(row, u64::from(plan.completed));
         if self.actors.is_some() {
             self.announce(row);
         }
@@ -421,6 +451,7 @@ impl<N: Namer> Replay<N> {
             let row = row_of(i);
             self.announce(row);
             self.rows.executed[row].instructions += 1;
+            self.rows.begin_execution(row, 1);
             self.reference(RefKind::Fetch, va, u32::from(length), row, tables);
             va = va.wrapping_add(u64::from(length));
             while let Some((operand, &address)) =
@@ -550,6 +581,7 @@ impl<N: Namer> Replay<N> {
         let (functions, namer) = self.who.settle(&self.tables.blocks);
         let timeline = self.rows.timeline.take();
         let functions = followed.unwrap_or(&functions);
+        let sampling = self.rows.sampler.take().map(|sampler| sampler.finish(functions));
         let rows = merge(functions.iter().cloned().zip(self.rows.settle()));
         let machine = self.hierarchy.machine().clone();
         let mut profile = Profile::new(machine, rows, counts, remarks)?;
@@ -557,62 +589,9 @@ impl<N: Namer> Replay<N> {
         profile.classes = classes;
         let instructions = profile.total.instructions;
         profile.timeline = timeline.map(|watch| watch.finish(instructions)).transpose()?;
+        profile.sampling = sampling;
         profile.unknown_partitions = unknown_partitions;
         profile.check_parts()?;
         Ok((profile, namer))
     }
-}
-
-/// What is left of a batch.
-#[derive(Clone)]
-struct Executions<'b> {
-    shapes: std::slice::Iter<'b, strata_workloads::trace::ShapeId>,
-    addresses: &'b [u64],
-    iterations: std::slice::Iter<'b, u64>,
-    /// Where control takes a turn.
-    turns: &'b [Turn],
-    /// Executions in the whole batch.
-    all: usize,
-}
-
-impl<'b> Executions<'b> {
-    #[inline(always)]
-    fn next<'p>(&mut self, plans: &'p Plans) -> Option<(&'p Plan, &'b [u64], u64)> {
-        let plan = plans.of(self.next_shape()?);
-        let (own, iterations) = self.take(plan);
-        Some((plan, own, iterations))
-    }
-
-    /// The shape of the next execution; what comes with it is then to be taken.
-    #[inline(always)]
-    fn next_shape(&mut self) -> Option<usize> {
-        Some(self.shapes.next()?.index())
-    }
-
-    /// Addresses and iterations of an execution.
-    #[inline(always)]
-    fn take(&mut self, plan: &Plan) -> (&'b [u64], u64) {
-        let (own, rest) = self.addresses.split_at(plan.addresses());
-        self.addresses = rest;
-        let iterations =
-            if plan.repeats { self.iterations.next().copied().unwrap_or(0) } else { 0 };
-        (own, iterations)
-    }
-}
-
-/// One row for each function that did anything, in order of first execution.
-pub(crate) fn merge(counted: impl Iterator<Item = (Function, Counters)>) -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
-    let mut numbers: FxHashMap<Function, usize> = FxHashMap::default();
-    for (function, counters) in counted {
-        match numbers.get(&function) {
-            Some(&row) => rows[row].counters += &counters,
-            None => {
-                numbers.insert(function.clone(), rows.len());
-                rows.push(Row { function, counters });
-            }
-        }
-    }
-    rows.retain(|row| row.counters != Counters::default());
-    rows
 }

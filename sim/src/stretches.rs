@@ -38,18 +38,24 @@ pub struct InStretches {
 /// Why a trace cannot be replayed in stretches in front of `machine`; `None` if it can.
 #[must_use]
 pub fn why_not_in_stretches(machine: &Machine, trace: &IndexedTrace) -> Option<&'static str> {
+    half_of(machine, trace).err()
+}
+
+/// The half of `machine` that stretches of `trace` begin with, or why there is none.
+fn half_of(machine: &Machine, trace: &IndexedTrace) -> Result<Hierarchy, &'static str> {
     let lacks = trace.lacks();
     if lacks.fetches || lacks.lengths {
-        return Some("the trace does not know its instructions");
+        return Err("the trace does not know its instructions");
     }
-    match Hierarchy::upper_half(machine) {
-        None => Some("levels below the first have an effect on it, or page walks go through them"),
-        Some(half) if !half.can_forget_past() => Some(
+    let half = Hierarchy::upper_half(machine)
+        .ok_or("levels below the first have an effect on it, or page walks go through them")?;
+    if !half.can_forget_past() {
+        return Err(
             "only first levels and TLBs that are LRU, the latter with one array, no second level \
              and no tags by domain alone, forget their past",
-        ),
-        Some(_) => None,
+        );
     }
+    Ok(half)
 }
 
 /// Replays `extent` of `trace` on so many threads. `progress` is told of instructions replayed, a
@@ -68,11 +74,7 @@ pub fn replay_in_stretches<N: Namer + Send>(
     threads: usize,
     progress: impl Fn(u64) + Sync,
 ) -> Result<(InStretches, N), Error> {
-    if let Some(why) = why_not_in_stretches(machine, trace) {
-        return Err(Error::Stretches { why });
-    }
-    let half =
-        Hierarchy::upper_half(machine).ok_or(Error::Stretches { why: "it has no halves" })?;
+    let half = half_of(machine, trace).map_err(|why| Error::Stretches { why })?;
     let threads = threads.max(1);
     let namer = Shared(Arc::new(Mutex::new(namer)));
     let stretches = cut(trace, extent, threads);

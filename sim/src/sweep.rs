@@ -55,6 +55,7 @@ impl SweepPoint {
             data: None,
             unknown_partitions: UnknownPartitions::default(),
             timeline: None,
+            sampling: None,
         }
     }
 

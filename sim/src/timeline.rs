@@ -303,7 +303,7 @@ impl TimelineWatch {
 }
 
 /// Misses of one reference; `None` if there are none.
-fn misses_of_outcome(kind: RefKind, outcome: &Outcome) -> Option<[u32; STRUCTURES]> {
+pub(crate) fn misses_of_outcome(kind: RefKind, outcome: &Outcome) -> Option<[u32; STRUCTURES]> {
     let [l1, l2, l3] = outcome.misses;
     let (tlb, stlb) = (outcome.tlb_misses, outcome.stlb_misses);
     let misses = match kind {

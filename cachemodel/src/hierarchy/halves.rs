@@ -82,6 +82,15 @@ impl Hierarchy {
         self.unit.sizes()?.counts(itlb, dtlb, tags)
     }
 
+    /// From now on TLBs of several sizes count, and have counted nothing; what they hold stays.
+    /// Returns what an upper half has noted since that was taken last.
+    pub fn begin_counting(&mut self) -> Vec<Request> {
+        if let Some(sizes) = self.unit.sizes() {
+            sizes.begin_counting();
+        }
+        self.take_requests()
+    }
+
     /// Requests noted from now on are to be charged to this.
     #[inline]
     pub fn set_charge(&mut self, charge: u32) {
@@ -96,7 +105,7 @@ impl Hierarchy {
 }
 
 /// Requests whose sets are looked at before the first of them is done.
-const AHEAD: usize = 32;
+pub(super) const AHEAD: usize = 32;
 
 /// All levels of cache of a machine but the first.
 #[derive(Debug, Clone)]

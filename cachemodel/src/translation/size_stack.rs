@@ -11,8 +11,9 @@
 //! look-up of e:   a b – c e f   →   e a b c – f
 //! ```
 //!
-//! The entries at the top that a TLB of the smallest size would hold are kept outside, by a filter
-//! that tells of them only when they come and go; only the slots below are linked here.
+//! Recent entries, those at the top that were looked up since the last event, are kept outside, in a
+//! list that all schemes share ([`RecentPages`](super::recent_pages::RecentPages)) and that tells of
+//! them only when they come and go; only the slots below are linked here.
 
 use rustc_hash::FxHashMap;
 
@@ -23,7 +24,7 @@ const NONE: u32 = u32::MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holds {
-    /// The entry is with the filter.
+    /// The entry is recent.
     Above,
     /// It is in the list.
     Entry,
@@ -62,8 +63,8 @@ pub(super) struct SizeStack {
     bottom: u32,
     /// Slots in the list.
     listed: u64,
-    /// Entries with the filter.
-    with_filter: u64,
+    /// Recent entries.
+    recent: u64,
     /// For each size, the slot at the end of its reach, if the list goes that far.
     ends: Vec<u32>,
     first_hole: u32,
@@ -80,7 +81,7 @@ pub(super) struct SizeStack {
 /// What a look-up found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Looked {
-    /// The entry's number, by which it is known as long as it is with the filter.
+    /// The entry's number, by which it is known as long as it is recent.
     pub(super) slot: u32,
     /// How many sizes missed, the smallest first.
     pub(super) missed: usize,
@@ -101,7 +102,7 @@ impl SizeStack {
             top: NONE,
             bottom: NONE,
             listed: 0,
-            with_filter: 0,
+            recent: 0,
             ends: vec![NONE; sizes.len()],
             first_hole: NONE,
             clock: 0,
@@ -126,7 +127,7 @@ impl SizeStack {
         (name, if has_two_names { self.second_names.get(&slot).copied() } else { None })
     }
 
-    /// An entry comes to the filter, which did not have it: the one found, or a new one. Sizes that
+    /// An entry that was not recent becomes it: the one found, or a new one. Sizes that
     /// miss it fill it under `name`.
     pub(super) fn look_up(&mut self, found: Option<u32>, name: Name, base: u64) -> Looked {
         let looked = match found {
@@ -141,7 +142,7 @@ impl SizeStack {
                 Looked { slot, missed: self.sizes.len(), stale: 0 }
             }
         };
-        self.with_filter += 1;
+        self.recent += 1;
         looked
     }
 
@@ -172,14 +173,10 @@ impl SizeStack {
 
     /// Takes an entry out of the list.
     fn take(&mut self, slot: u32, name: Name, base: u64) -> Looked {
-        let Slot { beyond, stamp, holds, name: known, .. } = self.slots[slot as usize];
-        debug_assert_eq!(holds, Holds::Entry, "the filter asks for what it does not have");
+        let Slot { beyond, stamp, holds, .. } = self.slots[slot as usize];
+        debug_assert_eq!(holds, Holds::Entry, "it is looked up where it is recent");
         let missed = usize::from(beyond);
-        if missed > 0 && name != known {
-            self.second_names.insert(slot, name);
-            self.numbers.insert(name, slot);
-            self.at(slot).has_two_names = true;
-        }
+        self.rename(slot, missed, name);
         let stale = self.refill(slot, missed, base);
         let hole = self.first_hole;
         if hole != NONE && self.slots[hole as usize].stamp > stamp {
@@ -190,6 +187,15 @@ impl SizeStack {
         }
         self.at(slot).holds = Holds::Above;
         Looked { slot, missed, stale }
+    }
+
+    /// Sizes that miss an entry fill it anew under `name`.
+    pub(super) fn rename(&mut self, slot: u32, missed: usize, name: Name) {
+        if missed > 0 && name != self.slots[slot as usize].name {
+            self.second_names.insert(slot, name);
+            self.numbers.insert(name, slot);
+            self.at(slot).has_two_names = true;
+        }
     }
 
     /// Puts a hole where an entry is.
@@ -246,7 +252,7 @@ impl SizeStack {
 
     /// Everything moves one slot down.
     fn grow(&mut self) {
-        let grown = self.listed + self.with_filter + 1;
+        let grown = self.listed + self.recent + 1;
         for size in 0..self.ends.len() {
             let end = self.ends[size];
             if end != NONE {
@@ -298,12 +304,13 @@ impl SizeStack {
         (slot.is_mixed, slot.has_two_names) = (false, false);
     }
 
-    /// An entry leaves the filter, in which it was the one not used for longest.
-    pub(super) fn leave_filter(&mut self, slot: u32) {
+    /// An entry is no longer among the recent ones, of which it was the one not used for longest.
+    pub(super) fn leave_recent(&mut self, slot: u32) {
         self.clock += 1;
-        let (stamp, top) = (self.clock, self.top);
+        let (stamp, top, depth) = (self.clock, self.top, self.recent);
+        let beyond = self.sizes.iter().take_while(|&&size| size < depth).count();
         let entry = self.at(slot);
-        (entry.holds, entry.beyond, entry.stamp) = (Holds::Entry, 0, stamp);
+        (entry.holds, entry.beyond, entry.stamp) = (Holds::Entry, beyond as u8, stamp);
         (entry.above, entry.below) = (NONE, top);
         if top == NONE {
             self.bottom = slot
@@ -312,14 +319,20 @@ impl SizeStack {
         }
         self.top = slot;
         self.listed += 1;
-        if self.with_filter == self.sizes[0] {
-            self.ends[0] = slot;
+        if self.sizes.get(beyond) == Some(&depth) {
+            self.ends[beyond] = slot;
         }
-        self.with_filter -= 1;
+        self.recent -= 1;
+    }
+
+    /// A recent entry is in no size any more.
+    pub(super) fn forget_recent(&mut self, slot: u32) {
+        self.recent -= 1;
+        self.forget(slot);
     }
 
     /// Drops the entries that `goes` names and counts them: for each number of sizes, those that so
-    /// many sizes did not have. None may be with the filter. Returns false if an entry goes under
+    /// many sizes did not have. None may be recent. Returns false if an entry goes under
     /// one of its names and not under the other. Costs a walk over the list.
     #[must_use]
     pub(super) fn drop_where(
@@ -327,7 +340,7 @@ impl SizeStack {
         mut goes: impl FnMut(Name) -> bool,
         dropped: &mut [u64],
     ) -> bool {
-        debug_assert_eq!(self.with_filter, 0, "the filter has given up all entries");
+        debug_assert_eq!(self.recent, 0, "none is recent at an event");
         self.first_hole = NONE;
         let mut is_clear = true;
         let mut slot = self.top;
@@ -373,14 +386,9 @@ impl SizeStack {
         one.holds == Holds::Above || one.stamp > self.slots[other as usize].stamp
     }
 
-    /// A hit of an entry that is with the filter; which sizes have another frame for it.
-    pub(super) fn hit(&mut self, slot: u32, base: u64) -> u64 {
-        self.refill(slot, 0, base)
-    }
-
     /// Gives an entry the frame that those sizes get that have missed. Returns the sizes of which
     /// the frame is another.
-    fn refill(&mut self, slot: u32, missed: usize, base: u64) -> u64 {
+    pub(super) fn refill(&mut self, slot: u32, missed: usize, base: u64) -> u64 {
         let entry = &self.slots[slot as usize];
         if !entry.is_mixed && entry.base == base {
             return 0;

@@ -2,13 +2,15 @@
 //!
 //! The unit's own TLBs are a filter: as large as the smallest size, and emptied by every event that
 //! can drop entries or change which can be used. What hits there was looked up since the last such
-//! event, and hits in every size under every scheme. So only what the filter misses and what leaves
-//! it is looked at here, once for each scheme.
+//! event, and hits in every size under every scheme. What the filter misses and was looked up since
+//! the last event is as deep under every scheme ([`RecentPages`]). Only the first look-up of a page
+//! since an event, and the events, are looked at once for each scheme.
 
 use super::entry::{Key, Target, base};
 use super::event::ControlEvent;
 use super::flush::{Flush, Globals};
 use super::processor::Processor;
+use super::recent_pages::{Page, RecentPages};
 use super::registers::ControlRegisters;
 use super::scheme::Scheme;
 use super::size_stack::{Name, SizeStack};
@@ -103,6 +105,10 @@ impl Tallies {
         Self { missed: zeros.clone(), walked: zeros.clone(), dropped: zeros, stale: vec![0; sizes] }
     }
 
+    fn clear(&mut self) {
+        *self = Self::new(self.stale.len());
+    }
+
     fn of_size(&self, size: usize) -> SideCounts {
         SideCounts {
             misses: self.missed[size + 1..].iter().sum(),
@@ -126,7 +132,7 @@ struct Stacked {
     stack: SizeStack,
     tallies: Tallies,
     pending: Pending,
-    /// Entries by the filter's place.
+    /// Entries by the number of the recent page.
     slots: Vec<u32>,
     /// Whether entries of a size and globality were ever made.
     made: [[bool; 2]; 3],
@@ -144,15 +150,20 @@ struct Tagged {
     owners: OwnerTable,
     context: Context,
     counts: FlushCounts,
+    /// What was counted before counting began.
+    before: FlushCounts,
     sides: [Stacked; 2],
 }
 
-/// What the filter has at one place.
-#[derive(Debug, Clone, Copy)]
-struct Filtered {
-    mapping: Mapping,
-    /// Some size has another frame for it, so that every hit is to be told.
-    is_watched: bool,
+/// One side, as far as it is the same under all schemes.
+#[derive(Debug, Clone)]
+struct Common {
+    pages: RecentPages,
+    tallies: Tallies,
+    /// Most sizes that missed a page of the access under way.
+    missed: usize,
+    /// Schemes have something of their own to count of the access under way.
+    is_own: bool,
 }
 
 /// All schemes.
@@ -161,7 +172,7 @@ pub(crate) struct Sizes {
     vendor: Vendor,
     processor: Processor,
     tagged: Vec<Tagged>,
-    filtered: [Vec<Filtered>; 2],
+    common: [Common; 2],
     wanted: TlbSizes,
 }
 
@@ -188,11 +199,12 @@ impl Sizes {
                 scheme,
                 owners,
                 counts: FlushCounts::default(),
+                before: FlushCounts::default(),
                 sides: [&wanted.itlb, &wanted.dtlb].map(|sizes| Stacked {
                     stack: SizeStack::new(sizes),
                     tallies: Tallies::new(sizes.len()),
                     pending: Pending::default(),
-                    slots: vec![0; sizes[0] as usize],
+                    slots: Vec::new(),
                     made: [[false; 2]; 3],
                     made_under: None,
                     made_under_several: false,
@@ -200,12 +212,16 @@ impl Sizes {
                 }),
             }
         });
-        let nothing = Filtered { mapping: Mapping::identity(0), is_watched: false };
         Self {
             vendor: machine.vendor(),
             tagged: tagged.collect(),
             processor,
-            filtered: [&wanted.itlb, &wanted.dtlb].map(|sizes| vec![nothing; sizes[0] as usize]),
+            common: [&wanted.itlb, &wanted.dtlb].map(|sizes| Common {
+                pages: RecentPages::new(sizes),
+                tallies: Tallies::new(sizes.len()),
+                missed: 0,
+                is_own: false,
+            }),
             wanted: wanted.clone(),
         }
     }
@@ -220,31 +236,18 @@ impl Sizes {
         place: u32,
         before: bool,
     ) -> bool {
-        let base = base(vpn, mapping.frame(), mapping.size());
-        let mut is_watched = false;
-        for Tagged { sides, context, .. } in &mut self.tagged {
-            let side = &mut sides[side as usize];
-            if side.is_lost {
-                continue;
-            }
-            if before {
-                side.stack.leave_filter(side.slots[place as usize]);
-            }
-            let own = name_of(vpn, mapping, context);
-            side.note_made(own.0, context.pcid);
-            let found = side.find(own, vpn, context);
-            if side.is_lost {
-                continue;
-            }
-            let looked = side.stack.look_up(found, own, base);
-            side.slots[place as usize] = looked.slot;
-            side.tallies.walked[looked.missed] += 1;
-            side.pending.missed = side.pending.missed.max(looked.missed);
-            side.pending.stale |= looked.stale;
-            is_watched |= looked.stale != 0;
+        let Common { pages, tallies, missed, .. } = &mut self.common[side as usize];
+        if before {
+            pages.leave_filter(place);
         }
-        self.filtered[side as usize][place as usize] = Filtered { mapping, is_watched };
-        is_watched
+        let Some(number) = pages.find(Page::new(vpn, mapping.size())) else {
+            self.first_since_event(side, vpn, mapping, place);
+            return self.common[side as usize].pages.of_place(place).is_watched;
+        };
+        let beyond = pages.take(number, place);
+        tallies.walked[beyond] += 1;
+        *missed = beyond.max(*missed);
+        self.again(side, vpn, mapping, number, beyond)
     }
 
     /// The filter had a page at `place`; with `agrees` under the key that it has now. Says whether
@@ -257,36 +260,112 @@ impl Sizes {
         place: u32,
         agrees: bool,
     ) -> bool {
-        let filtered = &mut self.filtered[side as usize][place as usize];
-        if filtered.mapping == mapping && !filtered.is_watched {
+        if !agrees {
+            self.tagged.iter_mut().for_each(|tagged| tagged.sides[side as usize].is_lost = true);
+        }
+        let number = self.common[side as usize].pages.at_place(place);
+        self.again(side, vpn, mapping, number, 0)
+    }
+
+    /// A page was looked up before since the last event, and that many sizes have missed it. Says
+    /// whether every further hit of it is to be told.
+    #[inline]
+    fn again(
+        &mut self,
+        side: Side,
+        vpn: u64,
+        mapping: Mapping,
+        number: u32,
+        missed: usize,
+    ) -> bool {
+        let recent = self.common[side as usize].pages.of(number);
+        let is_renamed = recent.has_other_name && missed > 0;
+        if recent.mapping == mapping && !recent.is_watched && !is_renamed {
             return false;
         }
+        self.maybe_changed(side, vpn, mapping, number, missed)
+    }
+
+    #[inline(never)]
+    fn maybe_changed(
+        &mut self,
+        side: Side,
+        vpn: u64,
+        mapping: Mapping,
+        number: u32,
+        missed: usize,
+    ) -> bool {
+        let Common { pages, is_own, .. } = &mut self.common[side as usize];
         let base = base(vpn, mapping.frame(), mapping.size());
-        let before = filtered.mapping;
+        let recent = pages.of(number);
+        let before = recent.mapping;
         let mut is_watched = false;
         for Tagged { sides, context, .. } in &mut self.tagged {
             let side = &mut sides[side as usize];
             if side.is_lost {
                 continue;
             }
-            let slot = side.slots[place as usize];
-            let is_same = name_of(vpn, mapping, context) == name_of(vpn, before, context);
-            side.is_lost |= !agrees || !is_same;
-            let stale = side.stack.hit(slot, base);
+            let own = name_of(vpn, mapping, context);
+            side.is_lost |= own != name_of(vpn, before, context);
+            let slot = side.slots[number as usize];
+            side.stack.rename(slot, missed, own);
+            let stale = side.stack.refill(slot, missed, base);
             side.pending.stale |= stale;
             is_watched |= stale != 0;
         }
-        *filtered = Filtered { mapping, is_watched };
+        *is_own |= is_watched;
+        (recent.mapping, recent.is_watched) = (mapping, is_watched);
         is_watched
+    }
+
+    /// A page comes to the filter that was not looked up since the last event.
+    fn first_since_event(&mut self, side: Side, vpn: u64, mapping: Mapping, place: u32) {
+        let Common { pages, is_own, .. } = &mut self.common[side as usize];
+        let base = base(vpn, mapping.frame(), mapping.size());
+        let (number, gone) = pages.make(vpn, mapping, place);
+        let (mut is_watched, mut has_other_name) = (false, false);
+        for Tagged { sides, context, .. } in &mut self.tagged {
+            let side = &mut sides[side as usize];
+            if side.is_lost {
+                continue;
+            }
+            let own = name_of(vpn, mapping, context);
+            side.note_made(own.0, context.pcid);
+            let found = side.find(own, vpn, context);
+            if side.is_lost {
+                continue;
+            }
+            let looked = side.stack.look_up(found, own, base);
+            if let Some(gone) = gone {
+                side.stack.forget_recent(side.slots[gone as usize]);
+            }
+            let after = side.slots.len().max(number as usize + 1);
+            side.slots.resize(after, 0);
+            side.slots[number as usize] = looked.slot;
+            side.tallies.walked[looked.missed] += 1;
+            side.pending.missed = side.pending.missed.max(looked.missed);
+            side.pending.stale |= looked.stale;
+            is_watched |= looked.stale != 0;
+            has_other_name |= side.stack.names(looked.slot).0 != own;
+        }
+        *is_own = true;
+        let recent = pages.of(number);
+        (recent.is_watched, recent.has_other_name) = (is_watched, has_other_name);
     }
 
     /// All pages of an access have been looked up.
     #[inline]
     pub(crate) fn settle(&mut self, side: Side) {
+        let Common { tallies, missed, is_own, .. } = &mut self.common[side as usize];
+        let missed = std::mem::take(missed);
+        if !std::mem::take(is_own) {
+            tallies.missed[missed] += 1;
+            return;
+        }
         for tagged in &mut self.tagged {
             let side = &mut tagged.sides[side as usize];
-            let Pending { missed, mut stale } = std::mem::take(&mut side.pending);
-            side.tallies.missed[missed] += 1;
+            let Pending { missed: own, mut stale } = std::mem::take(&mut side.pending);
+            side.tallies.missed[own.max(missed)] += 1;
             while stale != 0 {
                 side.tallies.stale[stale.trailing_zeros() as usize] += 1;
                 stale &= stale - 1;
@@ -297,15 +376,15 @@ impl Sizes {
     /// The filter gives up all that it has: these places of a side, that not used for longest
     /// first.
     pub(super) fn emptied(&mut self, side: Side, places: &[u32]) {
-        for tagged in &mut self.tagged {
-            let side = &mut tagged.sides[side as usize];
-            if side.is_lost {
-                continue;
+        let tagged = &mut self.tagged;
+        self.common[side as usize].pages.give_up(places, |number| {
+            for tagged in tagged.iter_mut() {
+                let side = &mut tagged.sides[side as usize];
+                if !side.is_lost {
+                    side.stack.leave_recent(side.slots[number as usize]);
+                }
             }
-            for &place in places {
-                side.stack.leave_filter(side.slots[place as usize]);
-            }
-        }
+        });
     }
 
     /// Whether the filter is to be emptied before an event.
@@ -341,18 +420,36 @@ impl Sizes {
         }
     }
 
+    /// Counts nothing of what was until now.
+    pub(crate) fn begin_counting(&mut self) {
+        for common in &mut self.common {
+            common.tallies.clear();
+        }
+        for tagged in &mut self.tagged {
+            tagged.before = tagged.flush_counts();
+            tagged.sides.iter_mut().for_each(|side| side.tallies.clear());
+        }
+    }
+
     /// What ITLBs and DTLBs of these sizes count under a scheme; `None` if it is none of those
     /// wanted, or if what came is not followed for several sizes at once.
     pub(crate) fn counts(&self, itlb: u64, dtlb: u64, tags: TagScheme) -> Option<SizedCounts> {
         let tagged = &self.tagged[self.wanted.tags.iter().position(|&known| known == tags)?];
         let size = |sizes: &[u64], size: u64| sizes.iter().position(|&known| known == size);
         let numbers = [size(&self.wanted.itlb, itlb)?, size(&self.wanted.dtlb, dtlb)?];
-        let mut counts = SizedCounts { flushes: tagged.flush_counts(), ..SizedCounts::default() };
-        for ((counts, side), size) in counts.sides.iter_mut().zip(&tagged.sides).zip(numbers) {
+        let mut counts = SizedCounts {
+            flushes: tagged.flush_counts() - tagged.before,
+            ..SizedCounts::default()
+        };
+        for (number, counts) in counts.sides.iter_mut().enumerate() {
+            let (side, size) = (&tagged.sides[number], numbers[number]);
             if side.is_lost {
                 return None;
             }
             *counts = side.tallies.of_size(size);
+            let common = self.common[number].tallies.of_size(size);
+            counts.misses += common.misses;
+            counts.walks += common.walks;
         }
         Some(counts)
     }

@@ -227,6 +227,92 @@ fn results_of_commands_to_come_compare_by_the_form_of_their_rows() {
 }
 
 #[test]
+fn points_of_two_sweeps_are_matched_by_what_is_set() {
+    let results = Results::new();
+    let sizes = |list: &'static str| ["--tlb-entries", list, "--tags", "none,vpid"];
+    let more = ["--set", "l2.size=64KiB"];
+    let make = |name: &str, list, more: &[&str]| {
+        results.make(name, "sweep", &[&sizes(list)[..], more].concat())
+    };
+    let a = make("a.json", "4,8", &[]);
+    let b = make("b.json", "8,4,16", &more);
+    let comparison = compared(&a, &b, &["--metric", "dtlb-misses"]);
+    let warnings = comparison["warnings"].to_string();
+    assert!(warnings.contains("machine.l2.size 2MiB and 64KiB"), "{warnings}");
+    let rows = comparison["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 6);
+    let (of_a, of_b) = (read(&a), read(&b));
+    for row in rows {
+        let set = row["key"]["set"].as_str().unwrap();
+        let misses = |report: &Value| {
+            let point = report["points"].as_array().unwrap().iter().find(|point| {
+                let pairs = point["set"].as_object().unwrap().iter();
+                let pairs = pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap()));
+                pairs.collect::<Vec<_>>().join(" ") == set
+            });
+            point.map_or(Value::Null, |point| point["dtlb"]["misses"].clone())
+        };
+        let numbers = &row["metrics"]["dtlb_misses"];
+        assert_eq!((&numbers["a"], &numbers["b"]), (&misses(&of_a), &misses(&of_b)), "{set}");
+        assert_eq!(row["in"] == "b", set.contains("16"), "{set}");
+    }
+    // The L2 is another, the TLBs are not.
+    assert!(
+        rows.iter()
+            .filter(|row| row["in"] == "both")
+            .all(|row| { row["metrics"]["dtlb_misses"]["difference"] == 0 })
+    );
+
+    let csv = [make("a.csv", "4,8", &[]), make("b.csv", "8,4,16", &more)];
+    let of_csv = compared(&csv[0], &csv[1], &["--metric", "dtlb-misses"]);
+    assert_eq!(of_csv["rows"], comparison["rows"]);
+    let warnings = of_csv["warnings"].to_string();
+    assert!(warnings.contains("machine.l2.size 2MiB and 64KiB"), "{warnings}");
+    assert!(!warnings.contains("tlb.entries") && !warnings.contains("tags"), "{warnings}");
+}
+
+#[test]
+fn timelines_are_compared_window_by_window_and_by_kinds_of_events() {
+    let results = Results::new();
+    let bins = ["--after", "200", "--bin", "100"];
+    let make =
+        |name: &str, more: &[&str]| results.make(name, "timeline", &[&bins[..], more].concat());
+    let a = make("a.json", &["--window", "1k"]);
+    let b = make("b.json", &["--window", "1k", "--set", "dtlb.entries=4"]);
+    let comparison = compared(&a, &b, &["--metric", "dtlb-misses,marks"]);
+    let (of_a, of_b) = (read(&a), read(&b));
+    let all = total(&comparison, "dtlb_misses");
+    assert_eq!((&all["a"], &all["b"]), (&of_a["total"]["dtlb"], &of_b["total"]["dtlb"]));
+    let rows = |table: &str| -> Vec<&Value> {
+        let rows = comparison["rows"].as_array().unwrap().iter();
+        rows.filter(|row| row["table"] == table).collect()
+    };
+    let of = |report: &Value| report["windows"].as_array().unwrap().clone();
+    assert_eq!(rows("windows").len(), of(&of_a).len());
+    for (x, y) in of(&of_a).iter().zip(&of(&of_b)) {
+        let from = x["from"].to_string();
+        let is_it = |row: &&&Value| row["key"]["from"] == from.as_str();
+        let numbers = &rows("windows").iter().find(is_it).unwrap()["metrics"]["dtlb_misses"];
+        let sides = (&x["misses"]["dtlb"], &y["misses"]["dtlb"]);
+        assert_eq!((&numbers["a"], &numbers["b"]), sides);
+    }
+    assert!(all["difference"].as_i64().unwrap() > 0);
+    let marks = of_a["marks"].as_array().unwrap();
+    assert!(!marks.is_empty());
+    for row in rows("marks") {
+        let count = marks.iter().filter(|mark| mark["kind"] == row["key"]["kind"]).count();
+        assert_eq!(row["metrics"]["marks"]["a"], count);
+        assert_eq!(row["metrics"]["marks"]["difference"], 0);
+    }
+    let said = output(strata(["compare", text(&a), text(&b)]));
+    assert!(said.contains("dtlb misses") || said.contains("dtlb_misses"), "{said}");
+
+    let other = make("other.json", &["--window", "2k"]);
+    let said = complaint(strata(["compare", text(&a), text(&other)]));
+    assert!(said.contains("windows of 1000") && said.contains("--window"), "{said}");
+}
+
+#[test]
 fn what_is_no_result_is_refused_with_what_it_is() {
     let results = Results::new();
     let good = results.make("good.json", "replay", &[]);

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod browser;
 mod callgraph;
 mod check;
 mod compare;
 mod data_side;
+mod exits;
 mod flows;
 mod golden;
 mod import;
@@ -14,12 +16,15 @@ mod info;
 mod lacks;
 mod life;
 mod lines;
+mod lint;
 mod machines;
 mod pipes;
 mod replay;
+mod report;
 mod reproduce;
 mod schema;
 mod sweep;
+mod sweep_trouble;
 mod synthetic;
 mod timeline;
 

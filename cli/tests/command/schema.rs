@@ -74,6 +74,10 @@ fn what_follows_calls_holds_the_schema() {
     holds("annotate", &json(&["annotate", sample, "--range", "..1M", "--top", "50"]));
     holds("flow", &json(&["flow", sample, "--stage", stage, "--top", "50"]));
     holds("timeline", &json(&["timeline", sample, "--range", "..1M"]));
+    let every = ["--range", "..1M", "--event", "dtlb-misses", "--every", "9", "--skid", "20"];
+    holds("sample", &json(&[&["sample", sample][..], &every].concat()));
+    let swept = ["--l2-size", "1MiB,2MiB", "--set", "tags=none,vpid", "--range", "..1M"];
+    holds("sweep", &json(&[&["sweep", sample][..], &swept].concat()));
     for by in ["path", "function"] {
         let more = ["--by", by, "--range", "..1M", "--top", "20", "--machine", "zen4"];
         holds("callgraph", &json(&[&["callgraph", sample][..], &more].concat()));
@@ -83,6 +87,25 @@ fn what_follows_calls_holds_the_schema() {
     life["lives"].as_array_mut().unwrap().truncate(3);
     life["flow"]["rows"].as_array_mut().unwrap().truncate(20);
     holds("life", &life);
+}
+
+#[test]
+fn exits_hold_the_schema() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../exits/tests/data");
+    let trace = data.join("kvm-svm/perf-script-cut.txt");
+    for by in ["reason", "port", "address", "scenario", "vcpu"] {
+        holds("exits", &json(&["exits", text(&trace), "--by", by, "--histogram"]));
+    }
+    holds("exits", &json(&["exits", text(&trace), "--window", "perf-compat", "--top", "1"]));
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../workloads/samples/xen-net-tx");
+    holds("exits", &json(&["exits", text(&sample)]));
+}
+
+#[test]
+fn checks_of_tables_hold_the_schema() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../exits/tests/data/published");
+    let tables = ["xen-vt-table-1.csv", "xen-vt-table-9.csv"].map(|name| data.join(name));
+    holds("lint", &json(&["lint", text(&tables[0]), text(&tables[1])]));
 }
 
 #[test]

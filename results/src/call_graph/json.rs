@@ -35,19 +35,12 @@ struct Document<'a> {
     paths: Vec<Box<RawValue>>,
 }
 
+/// A path, or a function on all of its paths.
 #[derive(Serialize)]
-struct PathEntry<'a> {
-    frames: Vec<String>,
-    #[serde(flatten)]
-    function: FunctionNames<'a>,
-    calls: u64,
-    #[serde(rename = "self")]
-    own: Map<String, Value>,
-    inclusive: Map<String, Value>,
-}
-
-#[derive(Serialize)]
-struct FunctionEntry<'a> {
+struct Entry<'a> {
+    /// Of a path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frames: Option<Vec<String>>,
     #[serde(flatten)]
     function: FunctionNames<'a>,
     calls: u64,
@@ -97,8 +90,8 @@ impl CallGraphReport {
                     let frames = tree.frames(id).map(|(_, node)| label_of(tree.function(node)));
                     let mut frames: Vec<String> = frames.collect();
                     frames.reverse();
-                    paths.push(raw(&PathEntry {
-                        frames,
+                    paths.push(raw(&Entry {
+                        frames: Some(frames),
                         function: FunctionNames::new(tree.function(node)),
                         calls: node.calls,
                         own: costs(&node.exclusive),
@@ -109,7 +102,8 @@ impl CallGraphReport {
             CallsBy::Function => {
                 let list = self.function_costs(&tree, selection);
                 let entries = list.iter().map(|cost| {
-                    raw(&FunctionEntry {
+                    raw(&Entry {
+                        frames: None,
                         function: FunctionNames::new(&tree.functions()[cost.function.0 as usize]),
                         calls: cost.calls,
                         own: costs(&cost.exclusive),

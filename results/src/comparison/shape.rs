@@ -1,5 +1,7 @@
 //! Where the results of each command have their rows, and what tells one row from another.
 
+use crate::structure::Structure;
+
 /// Rows of one kind in a command's JSON.
 #[derive(Debug)]
 pub(crate) struct RowsAt {
@@ -29,7 +31,8 @@ pub(crate) struct Shape {
     pub(crate) command: &'static str,
     /// Its rows; of JSON of another form, those that are there.
     pub(crate) rows: &'static [RowsAt],
-    /// Columns of CSV that name a row: the first of these lists of which all are there.
+    /// Columns of CSV that name a row: the first of these lists of which all are there. Where there
+    /// are none, all before `instructions` do, together, as the parameters of a sweep's point.
     pub(crate) csv_names: &'static [&'static [&'static str]],
     /// Whether rows of CSV sum to the whole.
     pub(crate) csv_sums: bool,
@@ -129,9 +132,53 @@ const SHAPES: &[Shape] = &[
             lists: &[("points", &["set"])],
             repeats: Repeats::Number,
         }],
-        csv_names: &[&["set"]],
+        csv_names: &[],
         csv_sums: false,
         settings: &[],
+    },
+    Shape {
+        command: "timeline",
+        rows: &[
+            RowsAt {
+                name: "windows",
+                lists: &[("windows", &["from", "to"])],
+                repeats: Repeats::Sum,
+            },
+            RowsAt {
+                name: "marks",
+                lists: &[("marks", &["kind"])],
+                repeats: Repeats::Count("marks"),
+            },
+            RowsAt { name: "events", lists: &[("after", &["kind"])], repeats: Repeats::Sum },
+            RowsAt {
+                name: "after events",
+                lists: &[("after", &["kind"]), ("bins", &["from", "to"])],
+                repeats: Repeats::Sum,
+            },
+            RowsAt {
+                name: "correlation",
+                lists: &[("correlation", &["kind"])],
+                repeats: Repeats::Sum,
+            },
+        ],
+        csv_names: &[
+            &["kind", "from", "to", "structure"],
+            &["kind", "structure"],
+            &["from", "to", "layer"],
+            &["from", "to"],
+            &["kind"],
+        ],
+        csv_sums: false,
+        settings: &[
+            "unit",
+            "begin",
+            "window",
+            "after_instructions",
+            "bin",
+            "near",
+            "correlation_bin",
+            "confidence",
+        ],
     },
     Shape {
         command: "exits",
@@ -195,6 +242,17 @@ pub(crate) const ASIDE: &[&str] = &[
 /// A number's one name, whether it comes from JSON or CSV.
 pub(crate) fn metric_name(path: &str) -> String {
     let name = path.to_ascii_lowercase().replace(['.', ' ', '-'], "_");
+    let of_structure = |prefix: &str| {
+        let structure = name.strip_prefix(prefix)?;
+        Structure::ALL.into_iter().map(Structure::key).find(|key| *key == structure)
+    };
+    // A timeline has misses by structure, other results structures with their misses.
+    if let Some(structure) = of_structure("misses_").or_else(|| of_structure("total_")) {
+        return format!("{structure}_misses");
+    }
+    if let Some(structure) = of_structure("cumulative_") {
+        return format!("{structure}_cumulative");
+    }
     match name.as_str() {
         "page_walks_walks" => "page_walks".to_owned(),
         "page_walks_accesses" => "walk_accesses".to_owned(),
@@ -225,6 +283,7 @@ pub(crate) fn is_additive(metric: &str) -> bool {
         "cpu",
         "depth",
         "life",
+        "cumulative",
     ];
     !other.contains(&last)
 }

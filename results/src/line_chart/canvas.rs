@@ -17,7 +17,7 @@ const CHARACTER: f64 = 0.56;
 
 /// Where text stands to its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Anchor {
+pub(crate) enum Anchor {
     /// Begins there.
     Start,
     /// Its middle is there.
@@ -29,11 +29,11 @@ pub(super) enum Anchor {
 }
 
 /// A white picture.
-pub(super) struct Canvas<'s> {
+pub(crate) struct Canvas<'s> {
     area: DrawingArea<SVGBackend<'s>, Shift>,
 }
 
-pub(super) type Drawn = Result<(), Error>;
+pub(crate) type Drawn = Result<(), Error>;
 
 fn failed(error: impl std::error::Error) -> Error {
     Error::Format { format: "SVG", message: error.to_string() }
@@ -48,12 +48,12 @@ fn stroke(colour: RGBColor, width: f64) -> ShapeStyle {
 }
 
 /// How wide text is, about, in pixels.
-pub(super) fn text_width(text: &str, size: f64) -> f64 {
+pub(crate) fn text_width(text: &str, size: f64) -> f64 {
     text.chars().count() as f64 * size * CHARACTER
 }
 
 /// A picture of `width` by `height` pixels, drawn by `draw`.
-pub(super) fn picture(
+pub(crate) fn picture(
     width: f64,
     height: f64,
     draw: impl FnOnce(&Canvas<'_>) -> Drawn,
@@ -73,12 +73,12 @@ pub(super) fn picture(
 }
 
 impl Canvas<'_> {
-    pub(super) fn line(&self, points: &[(f64, f64)], colour: RGBColor, width: f64) -> Drawn {
+    pub(crate) fn line(&self, points: &[(f64, f64)], colour: RGBColor, width: f64) -> Drawn {
         let points: Vec<_> = points.iter().copied().map(units).collect();
         self.area.draw(&PathElement::new(points, stroke(colour, width))).map_err(failed)
     }
 
-    pub(super) fn dashed(
+    pub(crate) fn dashed(
         &self,
         points: &[(f64, f64)],
         colour: RGBColor,
@@ -92,18 +92,18 @@ impl Canvas<'_> {
     }
 
     /// Filled with `opacity` from 0 to 1.
-    pub(super) fn polygon(&self, points: &[(f64, f64)], colour: RGBColor, opacity: f64) -> Drawn {
+    pub(crate) fn polygon(&self, points: &[(f64, f64)], colour: RGBColor, opacity: f64) -> Drawn {
         let points: Vec<_> = points.iter().copied().map(units).collect();
         self.area.draw(&Polygon::new(points, colour.mix(opacity).filled())).map_err(failed)
     }
 
-    pub(super) fn circle(&self, middle: (f64, f64), radius: f64, colour: RGBColor) -> Drawn {
+    pub(crate) fn circle(&self, middle: (f64, f64), radius: f64, colour: RGBColor) -> Drawn {
         let radius = (radius * UNITS).round() as i32;
         self.area.draw(&Circle::new(units(middle), radius, colour.filled())).map_err(failed)
     }
 
     /// Text whose middle line is at `at`.
-    pub(super) fn text(
+    pub(crate) fn text(
         &self,
         text: &str,
         at: (f64, f64),

@@ -1,38 +1,52 @@
-//! What a chart draws, as CSV.
+//! What a chart draws, as rows.
 
 use super::{Axis, LineChart};
-use crate::document_head::csv_error;
-use crate::error::Error;
+use crate::result_table::{Cell, Column, Kind, Table};
 
-/// A row for each point (its panel, line, x, y, and the band's ends) and each mark (x only).
-pub(super) fn csv(chart: &LineChart) -> Result<String, Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let x_name = chart.x.title();
-    let header = ["panel", "series", &x_name, "value", "low", "high", "machine", "trace_hash"];
-    writer.write_record(header).map_err(csv_error)?;
-    let machine = &chart.source.machine;
-    let hash = chart.source.trace_hash.as_deref().unwrap_or("");
-    let mut row = |panel: &str, series: &str, x: f64, values: [Option<f64>; 3]| {
-        let [y, low, high] = values.map(|value| value.map_or_else(String::new, |y| y.to_string()));
-        let fields = [panel, series, &x.to_string(), &y, &low, &high, machine, hash];
-        writer.write_record(fields).map_err(csv_error)
-    };
-    for panel in &chart.panels {
-        let title = Axis::title(&panel.y);
-        for series in &panel.series {
-            for (i, &(x, y)) in series.points.iter().enumerate() {
-                let band = series.band.get(i);
-                let ends = [Some(y), band.map(|band| band.0), band.map(|band| band.1)];
-                row(&title, &series.name, x, ends)?;
-            }
-        }
+impl LineChart {
+    /// Panel, line, x, value and the ends of the band; of marks x only.
+    pub(crate) fn columns(&self) -> Vec<Column> {
+        let mut columns = Column::texts(["panel", "series"]);
+        let numbers = [self.x.title(), "value".to_owned(), "low".to_owned(), "high".to_owned()];
+        columns.extend(numbers.map(|name| Column::new(name, Kind::Real)));
+        columns
     }
-    for lane in &chart.lanes {
-        for &x in &lane.at {
-            row("marks", &lane.name, x, [None; 3])?;
-        }
+
+    /// A row for each point and mark.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Vec<Cell>> {
+        let points = self.panels.iter().flat_map(|panel| {
+            let title = Axis::title(&panel.y);
+            panel.series.iter().flat_map(move |series| {
+                let title = title.clone();
+                series.points.iter().enumerate().map(move |(i, &(x, y))| {
+                    let band = series.band.get(i);
+                    vec![
+                        title.clone().into(),
+                        series.name.clone().into(),
+                        Cell::Real(x),
+                        Cell::Real(y),
+                        Cell::real(band.map(|band| band.0)),
+                        Cell::real(band.map(|band| band.1)),
+                    ]
+                })
+            })
+        });
+        let marks = self.lanes.iter().flat_map(|lane| {
+            lane.at.iter().map(|&x| {
+                let place = [Cell::Real(x), Cell::Missing, Cell::Missing, Cell::Missing];
+                ["marks".into(), lane.name.clone().into()].into_iter().chain(place).collect()
+            })
+        });
+        points.chain(marks)
     }
-    let failed = |message: String| Error::Format { format: "CSV", message };
-    let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
-    String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
+
+    /// The same as a table, each row with machine and trace.
+    pub(super) fn to_table(&self) -> Table<'_> {
+        let origin = vec![
+            ("machine", self.source.machine.clone()),
+            ("trace_hash", self.source.trace_hash.clone().unwrap_or_default()),
+        ];
+        Table::new("timeline", origin, self.columns(), self.rows().map(Ok))
+            .carrying(&[("machine", "machine"), ("trace_hash", "trace_hash")])
+    }
 }

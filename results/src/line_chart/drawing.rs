@@ -34,10 +34,10 @@ const GREY: RGBColor = RGBColor(90, 90, 90);
 const GRID: RGBColor = RGBColor(222, 222, 222);
 const EVENT: RGBColor = RGBColor(150, 150, 150);
 
-/// A panel's place: from `top` to `bottom`, with the number of its first line in the chart.
+/// A panel's place: from `top` to `bottom`, with the names of all lines of the chart.
 struct Place<'c> {
     panel: &'c Panel,
-    first: usize,
+    names: &'c [&'c str],
     legend: Vec<Vec<usize>>,
     top: f64,
     bottom: f64,
@@ -47,12 +47,11 @@ pub(super) fn svg(chart: &LineChart) -> Result<String, Error> {
     let mut y = if chart.subtitle.is_empty() { 44.0 } else { 66.0 };
     let height = if chart.panels.len() > 1 { STACKED } else { ALONE };
     let mut places = Vec::new();
-    let mut first = 0;
+    let names = names(chart);
     for panel in &chart.panels {
         let legend = legend_rows(panel);
         let top = y + LEGEND * legend.len() as f64;
-        places.push(Place { panel, first, legend, top, bottom: top + height });
-        first += panel.series.iter().filter(|series| series.form != Form::Reference).count();
+        places.push(Place { panel, names: &names, legend, top, bottom: top + height });
         y = top + height + GAP;
     }
     let panels_end = y - GAP;
@@ -75,15 +74,34 @@ pub(super) fn svg(chart: &LineChart) -> Result<String, Error> {
         }
         let middle = (LEFT + RIGHT) / 2.0;
         canvas.text(&chart.x.title(), (middle, lanes_end + 36.0), 14.0, BLACK, Anchor::Middle)?;
-        let source = source_line(&chart.source);
+        let source = chart.source.line();
         canvas.text(&source, (RIGHT, lanes_end + 61.0), 11.0, GREY, Anchor::End)
     })
 }
 
-fn source_line(source: &ChartSource) -> String {
-    let trace = source.trace_hash.as_ref().map(|hash| format!(", trace {hash}"));
-    let version = env!("CARGO_PKG_VERSION");
-    format!("strata {version}, machine {}{}", source.machine, trace.unwrap_or_default())
+/// Lines of a chart by name, references aside: the same name looks the same in all panels.
+pub(super) fn names(chart: &LineChart) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    let lines = chart.panels.iter().flat_map(|panel| &panel.series);
+    for line in lines.filter(|series| series.form != Form::Reference) {
+        if !names.contains(&line.name.as_str()) {
+            names.push(&line.name);
+        }
+    }
+    names
+}
+
+impl ChartSource {
+    /// What is written below a picture.
+    pub(crate) fn line(&self) -> String {
+        let trace = self.trace_hash.as_ref().map(|hash| format!(", trace {hash}"));
+        let version = env!("CARGO_PKG_VERSION");
+        let machine = match self.machine.as_str() {
+            "" => String::new(),
+            machine => format!(", machine {machine}"),
+        };
+        format!("strata {version}{machine}{}", trace.unwrap_or_default())
+    }
 }
 
 fn across(xs: &Ruler, x: f64) -> Option<f64> {
@@ -171,9 +189,10 @@ impl Place<'_> {
 
     /// How a line looks; a reference as the line before it.
     fn style(&self, index: usize) -> LineStyle {
-        let series = &self.panel.series[..=index];
-        let lines = series.iter().filter(|series| series.form != Form::Reference).count();
-        let style = line_style(self.first + lines.saturating_sub(1));
+        let lines = self.panel.series[..=index].iter();
+        let line = lines.rev().find(|series| series.form != Form::Reference);
+        let number = self.names.iter().position(|name| line.is_some_and(|l| l.name == *name));
+        let style = line_style(number.unwrap_or(0));
         let all = self.panel.series.iter().filter(|series| series.form != Form::Reference).count();
         // A line that is alone needs no dashes to be told apart.
         LineStyle { dashes: style.dashes.filter(|_| all > 1), ..style }

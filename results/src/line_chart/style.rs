@@ -20,9 +20,12 @@ pub(super) enum Shape {
     Diamond,
 }
 
+/// How many lines can be told apart.
+pub(super) const LOOKS: usize = 8;
+
 /// Colours of Okabe and Ito, which people with any colour vision tell apart, without yellow, which
 /// is too light for a line on white. Neighbours differ in grey, and in dashes where it wears off.
-const STYLES: [LineStyle; 8] = [
+const STYLES: [LineStyle; LOOKS] = [
     style(RGBColor(0, 114, 178), None, Shape::Circle),
     style(RGBColor(230, 159, 0), Some((9.0, 3.0)), Shape::Square),
     style(RGBColor(0, 0, 0), Some((2.5, 2.5)), Shape::Triangle),
@@ -40,7 +43,7 @@ const fn style(colour: RGBColor, dashes: Option<(f64, f64)>, shape: Shape) -> Li
 /// Dashes of what lines are compared with.
 pub(super) const REFERENCE: (f64, f64) = (1.0, 3.0);
 
-/// How the `number`th line of a chart looks. After eight they come again.
+/// How the `number`th line of a chart looks. After [`LOOKS`] they come again.
 pub(super) fn line_style(number: usize) -> LineStyle {
     STYLES[number % STYLES.len()]
 }

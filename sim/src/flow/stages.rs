@@ -14,7 +14,8 @@ pub enum Stage {
     /// TCP hands the packet to the front-end driver, which grants its pages and notifies dom0
     /// through the hypervisor (Figure 8).
     TcpTransmitToEventChannel,
-    /// A timer interrupt ends a vCPU's turn; the hypervisor switches to another (Figure 9).
+    /// A timer interrupt ends a vCPU's turn; the hypervisor switches to dom0, which takes an event
+    /// (Figure 9).
     TimerToContextSwitch,
     /// The back-end driver maps the grant, the bridge forwards, the network driver sends, the
     /// grant is unmapped, an event goes back (Figure 10).
@@ -58,9 +59,10 @@ impl Stage {
             Stage::TimerToContextSwitch => &[
                 "hypervisor:apic_timer_interrupt",
                 "hypervisor:context_switch",
-                "hypervisor:__context_switch",
+                "dom0-kernel:xen_pv_evtchn_do_upcall",
             ],
             Stage::Dom0ReceiveToEventBack => &[
+                "dom0-kernel:xen_pv_evtchn_do_upcall",
                 "dom0-kernel:xenvif_tx_interrupt",
                 "hypervisor:gnttab_map_grant_ref",
                 "dom0-kernel:br_forward",
@@ -68,6 +70,7 @@ impl Stage {
                 "hypervisor:gnttab_unmap_grant_ref",
                 "hypervisor:flush_area_mask",
                 "hypervisor:evtchn_send",
+                "hypervisor:evtchn_*_set_pending",
             ],
         }
     }

@@ -203,3 +203,21 @@ fn without_an_end_a_query_takes_the_rows_to_the_last() {
     let found = open.find(&entries, &names).unwrap();
     assert_eq!((found.first, found.last), (9, entries.len() - 1));
 }
+
+#[test]
+fn every_flow_is_where_queries_of_one_after_the_other_find_it() {
+    let (entries, names) = story();
+    let queries = [query("tcp_sendmsg", "copy"), query("write", "do_IRQ"), query("copy", "nobody")];
+    let all = every_flow(&queries, &entries, &names).unwrap();
+    for (query, places) in queries.iter().zip(&all) {
+        for nth in 1..=places.len() as u64 + 1 {
+            let query = FlowQuery { nth, latest: true, ..query.clone() };
+            let found = query.find(&entries, &names).ok().map(|found| (found.first, found.last));
+            let place = places.get(nth as usize - 1);
+            assert_eq!(found, place.map(|place| (place.first, place.last)), "{query:?}");
+        }
+    }
+    assert_eq!(all.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 0]);
+    let flow = all[1][0];
+    assert_eq!((flow.at, flow.instructions), (10, 5 + 5 + 4 * 12 + 7 + 3));
+}

@@ -16,6 +16,9 @@ impl<N: Namer> Replay<N> {
         if let Event::Cpu { number } = *event {
             self.last_rows.insert(self.state.cpu, self.last_row);
             self.last_row = self.last_rows.get(&number).copied().flatten();
+            if let Some(sampler) = &mut self.rows.sampler {
+                sampler.set_cpu(number);
+            }
         }
         if let Some(timeline) = self.rows.timeline.as_mut().filter(|_| live) {
             timeline.event(self.position, event, &self.state);
@@ -112,7 +115,7 @@ impl<N: Namer> Replay<N> {
                 if let Some(calls) = &mut self.calls {
                     calls.counters().into_iter().for_each(|counters| counters.exits += 1);
                 } else if let Some(row) = self.last_row {
-                    self.rows.deviations[row as usize].exits += 1;
+                    self.rows.exit(row as usize);
                 } else if let Some(stretch) = &mut self.stretch {
                     stretch.exits_before.push(self.state.cpu);
                 }

@@ -4,8 +4,8 @@ use super::{InStretches, Ready, Shared, Stretches, Worker};
 use crate::counters::Counters;
 use crate::error::Error;
 use crate::functions::Namer;
-use crate::profile::Profile;
-use crate::replay::{Remarks, Replay, Start, Stretch, merge};
+use crate::profile::{Profile, merge};
+use crate::replay::{Remarks, Replay, Start, Stretch};
 use rustc_hash::{FxHashMap, FxHashSet};
 use strata_cachemodel::{Counts, Hierarchy, LowerHalf, Notes, Outcome, Past, RefKind, Request};
 

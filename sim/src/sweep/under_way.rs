@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::functions::Nameless;
 use crate::replay::{Extent, Replay};
 use rayon::prelude::*;
-use strata_cachemodel::{Hierarchy, LowerHalf, Machine, SizedCounts};
+use strata_cachemodel::{Counts, Hierarchy, LowerHalves, Machine, Request, SizedCounts};
 use strata_workloads::trace::{Batch, Lacks, MachineState};
 
 /// A pass under way.
@@ -18,7 +18,9 @@ pub struct Sweeping {
 
 struct Running {
     replay: Replay<Nameless>,
-    lowers: Vec<LowerHalf>,
+    lowers: LowerHalves,
+    /// What those had counted when counting began.
+    before: Option<Vec<Counts>>,
     served: Vec<Served>,
     /// Whether it notes what is asked of the levels below.
     is_upper: bool,
@@ -31,23 +33,31 @@ impl Sweeping {
     /// `lacks`.
     #[must_use]
     pub fn new(pass: &SweepPass, state: &MachineState, lacks: Lacks) -> Self {
+        Self::over(pass, state, lacks, &Extent::default())
+    }
+
+    /// The same over a part of the stream.
+    #[must_use]
+    pub fn over(pass: &SweepPass, state: &MachineState, lacks: Lacks, extent: &Extent) -> Self {
         let runs = pass.runs.iter().map(|run| {
             let (hierarchy, lowers) = match &run.model {
-                Model::Whole(machine) => (Hierarchy::new(machine), Vec::new()),
+                Model::Whole(machine) => (Hierarchy::new(machine), LowerHalves::new(&[])),
                 Model::Upper { first, sizes, lowers } => (
                     match sizes {
                         Some(sizes) => Hierarchy::upper_half_of_sizes(first, sizes),
                         None => Hierarchy::upper_half(first),
                     }
                     .expect("the plan has asked for halves and whether the TLBs fit"),
-                    lowers.iter().filter_map(LowerHalf::new).collect(),
+                    LowerHalves::new(lowers),
                 ),
             };
-            let mut replay = Replay::on(hierarchy, Nameless, state.clone(), Extent::default());
+            let lowers = lowers.expect("the plan has asked for halves");
+            let mut replay = Replay::on(hierarchy, Nameless, state.clone(), extent.clone());
             replay.set_lacks(lacks);
             let is_upper = matches!(run.model, Model::Upper { .. });
             let of_sizes = matches!(run.model, Model::Upper { sizes: Some(_), .. });
-            Running { replay, lowers, served: run.served.clone(), is_upper, of_sizes }
+            let served = run.served.clone();
+            Running { replay, lowers, before: None, served, is_upper, of_sizes }
         });
         Sweeping { runs: runs.collect(), position: 0 }
     }
@@ -56,6 +66,12 @@ impl Sweeping {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// True once nothing of the part is left.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.runs.first().is_some_and(|run| run.replay.is_done())
     }
 
     /// Replays a batch on all machines of the pass; takes its definitions.
@@ -84,11 +100,7 @@ impl Sweeping {
     /// # Errors
     /// If a law is broken.
     pub fn finish(self, machines: &[Machine]) -> Result<Vec<(usize, SweepPoint)>, Error> {
-        let lowers: Vec<Vec<_>> = self
-            .runs
-            .iter()
-            .map(|run| run.lowers.iter().map(LowerHalf::counts).collect())
-            .collect();
+        let lowers: Vec<Vec<_>> = self.runs.iter().map(Running::lower_counts).collect();
         let mut points = Vec::new();
         for mut run in self.runs {
             let served = std::mem::take(&mut run.served);
@@ -140,7 +152,27 @@ impl Running {
         if !self.is_upper {
             return;
         }
+        if let Some(before) = self.replay.take_asked_before() {
+            self.ask_lowers(&before);
+            self.before = Some(self.lower_counts());
+        }
         let requests = self.replay.hierarchy().take_requests();
-        self.lowers.par_iter_mut().for_each(|lower| lower.run(&requests, |_, _, _| ()));
+        self.ask_lowers(&requests);
+    }
+
+    fn ask_lowers(&mut self, requests: &[Request]) {
+        match self.lowers.parts_mut() {
+            [only] => only.run(requests),
+            several => several.par_iter_mut().for_each(|part| part.run(requests)),
+        }
+    }
+
+    /// What the levels below have counted since counting began.
+    fn lower_counts(&self) -> Vec<Counts> {
+        let counts = (0..self.lowers.machines()).map(|at| self.lowers.counts(at));
+        match &self.before {
+            None => counts.collect(),
+            Some(before) => counts.zip(before).map(|(counts, &before)| counts - before).collect(),
+        }
     }
 }

@@ -5,6 +5,7 @@ mod counts;
 mod machine;
 mod naive;
 mod parts;
+mod sampling;
 mod stream;
 mod sweeps;
 mod timeline;

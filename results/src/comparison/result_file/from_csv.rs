@@ -12,7 +12,8 @@ pub(super) fn read(path: &Path, text: &str) -> Result<ResultFile, Error> {
     let no_result = |why: String| Error::NoResult { path: path.to_owned(), why };
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let header = reader.headers().map_err(|error| no_result(error.to_string()))?;
-    let header: Vec<String> = header.iter().map(metric_name).collect();
+    let titles = header.clone();
+    let header: Vec<String> = titles.iter().map(metric_name).collect();
     let column = |name: &str| header.iter().position(|column| column == name);
     let Some(command_column) = column("command") else {
         return Err(no_result("it is no JSON, and as CSV it has no column `command`".to_owned()));
@@ -34,11 +35,16 @@ pub(super) fn read(path: &Path, text: &str) -> Result<ResultFile, Error> {
         )));
     };
     let all_there = |names: &&[&str]| names.iter().map(|name| column(name)).collect();
-    let Some(names): Option<Vec<usize>> = shape.csv_names.iter().find_map(all_there) else {
+    let is_set = shape.csv_names.is_empty();
+    let named: Option<Vec<usize>> = match is_set {
+        true => column("instructions").map(|end| (0..end).collect()),
+        false => shape.csv_names.iter().find_map(all_there),
+    };
+    let Some(names) = named else {
         let wanted = shape.csv_names.iter().map(|names| names.join(", ")).collect::<Vec<_>>();
         return Err(no_result(format!(
             "a result of {command} has columns {}",
-            wanted.join(" or ")
+            if is_set { "instructions and before".to_owned() } else { wanted.join(" or ") }
         )));
     };
     let is_result = |place: &usize| {
@@ -65,7 +71,10 @@ pub(super) fn read(path: &Path, text: &str) -> Result<ResultFile, Error> {
             let total = totals.entry(metric.clone()).or_insert(Number::Whole(0));
             *total = total.plus(number);
         }
-        let name: Vec<String> = names.iter().map(|&place| part(&record[place])).collect();
+        let name = match is_set {
+            true => vec![set_text(names.iter().map(|&place| (&titles[place], &record[place])))],
+            false => names.iter().map(|&place| part(&record[place])).collect(),
+        };
         match name.first().and_then(|name| name.strip_prefix("(others: ")?.strip_suffix(')')) {
             Some(others) => left_out = others.parse().unwrap_or(0),
             None => gathering.add(name, numbers),
@@ -77,14 +86,24 @@ pub(super) fn read(path: &Path, text: &str) -> Result<ResultFile, Error> {
             _ => "rows",
         }
         .to_owned(),
-        key: names.iter().map(|&place| header[place].clone()).collect(),
+        key: match is_set {
+            true => vec!["set".to_owned()],
+            false => names.iter().map(|&place| header[place].clone()).collect(),
+        },
         rows: gathering.rows,
     };
+    let mut settings = settings(&header, first, shape);
+    if is_set {
+        // The machine is that of the first point.
+        names
+            .iter()
+            .for_each(|&place| drop(settings.remove(&format!("machine.{}", &titles[place]))));
+    }
     Ok(ResultFile {
         path: path.to_owned(),
         command,
         version: column("version").map(|place| first[place].to_owned()),
-        settings: settings(&header, first, shape),
+        settings,
         totals,
         tables: vec![table],
         left_out,
@@ -94,6 +113,14 @@ pub(super) fn read(path: &Path, text: &str) -> Result<ResultFile, Error> {
 /// A part of a row's name as JSON would have it.
 fn part(field: &str) -> String {
     if field.is_empty() { "–".to_owned() } else { field.to_owned() }
+}
+
+/// A point's parameters as JSON would have them.
+fn set_text<'r>(pairs: impl Iterator<Item = (&'r str, &'r str)>) -> String {
+    let mut pairs: Vec<(&str, &str)> = pairs.collect();
+    pairs.sort_unstable();
+    let pairs = pairs.into_iter().map(|(key, value)| format!("{key}={value}"));
+    pairs.collect::<Vec<_>>().join(" ")
 }
 
 fn settings(

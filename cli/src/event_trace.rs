@@ -1,0 +1,102 @@
+//! TRACE on the command line: an event trace of any format, a capture folder, or `-`.
+
+use crate::capture_input::{CaptureInput, hex};
+use anyhow::{Context, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::io::{IsTerminal, stdin};
+use std::path::{Path, PathBuf};
+use strata_exits::{AnyTrace, Format, Source};
+
+/// Which trace, and how it is read.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct TraceArgs {
+    /// Trace of xentrace, perf, trace-cmd or LTTng, capture folder, or - for standard input
+    #[arg(value_name = "TRACE")]
+    trace: PathBuf,
+    /// Format of the trace [default: found by its first bytes]
+    #[arg(long, value_name = "FORMAT", value_parser = formats())]
+    from: Option<Format>,
+    /// Take a trace that ends early for what is whole of it
+    #[arg(long)]
+    allow_truncated: bool,
+}
+
+/// A trace, and what its capture says of it.
+pub(crate) struct EventTrace {
+    /// As the user named it.
+    pub(crate) name: String,
+    /// Changes that the recorder made to the running guest.
+    pub(crate) patches: Vec<String>,
+    /// Its events.
+    pub(crate) source: AnyTrace,
+    allow_truncated: bool,
+}
+
+fn formats() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(Format::ALL.map(Format::name)).map(|name| {
+        let found = Format::ALL.into_iter().find(|format| format.name() == name);
+        found.expect("only names of formats are taken")
+    })
+}
+
+impl TraceArgs {
+    /// Opens the trace.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is of no known format.
+    pub(crate) fn open(&self) -> anyhow::Result<EventTrace> {
+        open(&self.trace, self.from, self.allow_truncated)
+    }
+}
+
+/// Opens a trace.
+///
+/// # Errors
+/// As [`TraceArgs::open`].
+pub(crate) fn open(
+    path: &Path,
+    from: Option<Format>,
+    allow_truncated: bool,
+) -> anyhow::Result<EventTrace> {
+    if path == Path::new("-") {
+        if stdin().is_terminal() {
+            bail!("standard input is a terminal: `-` reads a trace from a pipe or a file");
+        }
+        let name = "standard input".to_owned();
+        let source = AnyTrace::read(stdin(), from, tempfile::tempfile).context("standard input")?;
+        return Ok(EventTrace { name, patches: Vec::new(), source, allow_truncated });
+    }
+    let name = path.display().to_string();
+    if path.is_dir() {
+        let input = CaptureInput::open(path)?;
+        let place = input.place();
+        let manifest = input.folder.map(|(_, manifest)| manifest);
+        let source = AnyTrace::open(Path::new(&place), from).with_context(|| place.clone())?;
+        let patches = manifest.map(|manifest| manifest.patches).unwrap_or_default();
+        return Ok(EventTrace { name, patches, source, allow_truncated });
+    }
+    let source = AnyTrace::open(path, from).with_context(|| name.clone())?;
+    Ok(EventTrace { name, patches: Vec::new(), source, allow_truncated })
+}
+
+impl EventTrace {
+    /// Makes sure that the trace, now read, was whole.
+    ///
+    /// # Errors
+    /// If it ends early, and that was not asked for.
+    pub(crate) fn check_end(&self) -> anyhow::Result<()> {
+        match &self.source.coverage().truncated {
+            Some(why) if !self.allow_truncated => bail!(
+                "{}: the trace ends early: {why}; record it again, or --allow-truncated takes what \
+                 is whole",
+                self.name
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Digest of a native trace.
+    pub(crate) fn hash(&self) -> Option<String> {
+        self.source.native_hash().map(|hash| hex(&hash))
+    }
+}

@@ -1,0 +1,171 @@
+//! `strata exits`: where the time goes at VM exits.
+
+use crate::event_trace::TraceArgs;
+use crate::output_args::{OutputArgs, TableFormat, Written};
+use crate::quantity::{self, RowLimit};
+use crate::talk::TalkArgs;
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use std::path::PathBuf;
+use strata_exits::{Account, Accounting, By, PAPER_EDGES, Source, Timeline, Window};
+use strata_results::{ExitResult, ExitTimeline, OutputFolder, TraceEvents, write_file_with};
+
+/// Tells where the time goes at VM exits: by reason, port, address, scenario or vCPU.
+///
+/// An exit takes from where the guest is left to the next entry of the same vCPU (Xen/VT, Tables 1
+/// to 7; DORSAL's scenarios). Paravirtualized guests have no exits: their hypercalls and traps are
+/// counted, and the states of their vCPUs timed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExitsArgs {
+    #[command(flatten)]
+    trace: TraceArgs,
+    /// What rows are of
+    #[arg(long, value_enum, default_value_t = ByArg::Reason)]
+    by: ByArg,
+    /// Count also how many exits take how long: edges separated by commas
+    #[arg(
+        long,
+        value_name = "EDGES",
+        value_delimiter = ',',
+        num_args = 0..,
+        require_equals = true,
+        default_missing_values = ["50k", "500k", "5M"],
+        value_parser = quantity::quantity
+    )]
+    histogram: Option<Vec<u64>>,
+    /// What is timed
+    #[arg(long, value_enum, default_value_t = WindowArg::ExitEntry)]
+    window: WindowArg,
+    /// Leave out time in which a vCPU waits for an event or for a CPU
+    #[arg(long)]
+    exclude_waiting: bool,
+    /// Draw figures into this folder, each as SVG, PNG and CSV
+    #[arg(long, value_name = "DIR")]
+    figures: Option<PathBuf>,
+    /// Write exits as a Chrome trace, which the Perfetto UI opens
+    #[arg(long, value_name = "FILE")]
+    trace_events: Option<PathBuf>,
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    format: TableFormat,
+    /// Rows to show, or `all` [default: 40 in a table, else all]
+    #[arg(long, value_name = "N", value_parser = quantity::rows)]
+    top: Option<RowLimit>,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    talk: TalkArgs,
+}
+
+/// What rows are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ByArg {
+    /// Exit reason
+    Reason,
+    /// I/O port, reads and writes apart
+    Port,
+    /// Guest-physical address of a device's memory or of a nested page fault
+    Address,
+    /// Whether the host, user space or an interrupt is involved
+    Scenario,
+    /// vCPU, and reason within
+    Vcpu,
+}
+
+/// What is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WindowArg {
+    /// From the exit to the next entry of the same vCPU
+    ExitEntry,
+    /// As perf kvm stat report does: ports and addresses from other events
+    PerfCompat,
+    /// As xenalyze does: not beyond where the vCPU could run again
+    XenalyzeCompat,
+}
+
+/// Rows of a table that still read well.
+const TABLE_ROWS: usize = 40;
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// If the trace cannot be read or has nothing in it, or the result not be written.
+pub(crate) fn run(args: ExitsArgs) -> anyhow::Result<()> {
+    args.output.check()?;
+    if args.format == TableFormat::Parquet {
+        args.output.check_parquet()?;
+    }
+    let mut folder = args.figures.as_deref().map(OutputFolder::open).transpose()?;
+    let by = match args.by {
+        ByArg::Reason => By::Reason,
+        ByArg::Port => By::Port,
+        ByArg::Address => By::Address,
+        ByArg::Scenario => By::Scenario,
+        ByArg::Vcpu => By::Vcpu,
+    };
+    let window = match (args.window, by) {
+        (WindowArg::ExitEntry, _) => Window::ExitEntry,
+        (WindowArg::PerfCompat, By::Port) => Window::PerfPort,
+        (WindowArg::PerfCompat, By::Address) => Window::PerfMemory,
+        (WindowArg::PerfCompat, _) => Window::Perf,
+        (WindowArg::XenalyzeCompat, _) => Window::Xenalyze,
+    };
+    if args.exclude_waiting && window != Window::ExitEntry {
+        bail!(
+            "--exclude-waiting goes with --window exit-entry only: the others say what they time"
+        );
+    }
+    let edges = args.histogram.unwrap_or_default();
+    debug_assert_eq!(PAPER_EDGES, [50_000, 500_000, 5_000_000], "as the default of --histogram");
+    let options = Accounting { by, window, exclude_waiting: args.exclude_waiting, edges };
+    let mut account = Account::new(options)?;
+    let mut trace = args.trace.open()?;
+    let mut timeline = Timeline::default();
+    let mut events = TraceEvents::default();
+    if folder.is_some() || args.trace_events.is_some() {
+        while let Some(event) = trace.source.next_event().with_context(|| trace.name.clone())? {
+            let interval = account.event(&event);
+            timeline.event(&event, interval.as_ref());
+            interval.iter().for_each(|interval| events.add(interval));
+        }
+    } else {
+        // The same without what nobody asked for.
+        while let Some(event) = trace.source.next_event().with_context(|| trace.name.clone())? {
+            account.event(&event);
+        }
+    }
+    trace.check_end()?;
+    let report = account.finish(&trace.source).with_context(|| trace.name.clone())?;
+    if let Some(path) = &args.trace_events {
+        let names = (trace.source.vcpus(), trace.source.reason_names());
+        write_file_with(path, false, |out| events.write(names, report.unit, report.isa, out))?;
+        if events.left_out() > 0 {
+            args.talk.note(&format!(
+                "{}: {} exits are left out, the last ones",
+                path.display(),
+                events.left_out()
+            ));
+        }
+    }
+    let result = ExitResult {
+        source: trace.name.clone(),
+        format: trace.source.format().name(),
+        trace_hash: trace.hash(),
+        patches: trace.patches.clone(),
+        report,
+    };
+    if let (Some(mut folder), Some(path)) = (folder.take(), &args.figures) {
+        let vcpus = trace.source.vcpus();
+        result.write_figures(&ExitTimeline { timeline: &timeline, vcpus }, &mut folder)?;
+        let names = folder.commit()?;
+        args.talk.note(&format!("drew {} files in {}", names.len(), path.display()));
+    }
+    let default_top = (args.format == TableFormat::Table).then_some(TABLE_ROWS);
+    let top = args.top.map_or(default_top, |limit| limit.0);
+    args.output.put(match args.format {
+        TableFormat::Table => Written::Text(result.to_text(top)),
+        TableFormat::Csv => Written::Csv(result.to_table(top)),
+        TableFormat::Json => Written::Text(result.to_json(top)?),
+        TableFormat::Parquet => Written::Parquet(result.to_table(top)),
+    })
+}

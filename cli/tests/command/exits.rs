@@ -1,0 +1,136 @@
+//! `exits` on traces made by the real tools.
+
+use crate::{complaint, output, strata, text};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A part of a recording of kvm-amd, as `perf script` prints it.
+fn kvm() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../exits/tests/data/kvm-svm/perf-script-cut.txt")
+}
+
+fn run(trace: &Path, more: &[&str]) -> String {
+    output(strata(["exits", text(trace)].into_iter().chain(more.iter().copied())))
+}
+
+fn json(trace: &Path, more: &[&str]) -> Value {
+    let arguments: Vec<&str> = more.iter().copied().chain(["--format", "json"]).collect();
+    serde_json::from_str(&run(trace, &arguments)).unwrap()
+}
+
+fn sum(rows: &Value, key: &str) -> u64 {
+    rows.as_array().unwrap().iter().map(|row| row[key].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn every_grouping_sums_to_the_same_exits() {
+    let by_reason = json(&kvm(), &[]);
+    let total = by_reason["total"]["count"].as_u64().unwrap();
+    assert!(total > 20 && by_reason["unit"] == "ns");
+    for by in ["reason", "port", "address", "scenario", "vcpu"] {
+        let result = json(&kvm(), &["--by", by]);
+        let without = result["without_key"].as_u64().unwrap();
+        assert_eq!(sum(&result["rows"], "count") + without, total, "{by}");
+        assert_eq!(result["total"], by_reason["total"], "{by}");
+    }
+}
+
+#[test]
+fn a_trace_from_a_pipe_gives_the_same() {
+    let mut piped = strata(["exits", "-", "--format", "json"]);
+    piped.write_stdin(fs::read(kvm()).unwrap());
+    let piped: Value = serde_json::from_str(&output(piped)).unwrap();
+    assert_eq!(piped["rows"], json(&kvm(), &[])["rows"]);
+    assert_eq!(piped["source"], "standard input");
+}
+
+#[test]
+fn bins_of_a_histogram_sum_to_the_exits() {
+    for (option, edges) in [("--histogram", 3), ("--histogram=20k,60k", 2)] {
+        let result = json(&kvm(), &[option, "--by", "port"]);
+        assert_eq!(result["edges"].as_array().unwrap().len(), edges);
+        for row in result["rows"].as_array().unwrap() {
+            let bins = row["bins"].as_array().unwrap();
+            assert_eq!(bins.len(), edges + 1);
+            let all: u64 = bins.iter().map(|bin| bin.as_u64().unwrap()).sum();
+            assert_eq!(all, row["count"].as_u64().unwrap());
+        }
+    }
+    let said = complaint(strata(["exits", text(&kvm()), "--histogram=5,5"]));
+    assert!(said.contains("ascend"), "{said}");
+}
+
+#[test]
+fn figures_and_a_chrome_trace_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (figures, events) = (folder.path().join("figures"), folder.path().join("events.json"));
+    let table = run(&kvm(), &["--figures", text(&figures), "--trace-events", text(&events)]);
+    assert!(table.contains("IOIO") && table.contains("handling"), "{table}");
+    for stem in ["time-by-reason", "distribution-by-reason", "timeline-94-vcpu-1"] {
+        let read = |end: &str| fs::read(figures.join(format!("{stem}.{end}"))).unwrap();
+        assert!(String::from_utf8(read("svg")).unwrap().contains("perf-script"), "{stem}");
+        assert!(read("png").starts_with(b"\x89PNG") && !read("csv").is_empty());
+    }
+    let events: Value = serde_json::from_slice(&fs::read(&events).unwrap()).unwrap();
+    let exits = events["traceEvents"].as_array().unwrap();
+    let count = exits.iter().filter(|event| event["ph"] == "X").count() as u64;
+    assert_eq!(count, json(&kvm(), &[])["total"]["count"].as_u64().unwrap());
+}
+
+#[test]
+fn what_is_no_event_trace_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    for (bytes, said) in [
+        (&b""[..], "it is empty"),
+        (b"hello\nworld\n", "text without events"),
+        (b"\x17\x08\x44tracing6\0", "`trace-cmd report` writes it as text"),
+        (b"\xfd7zXZ\0\0", "unpack it"),
+        (b"PERFILE2", "perf.data"),
+    ] {
+        let told = complaint(strata(["exits", text(&file("trace", bytes))]));
+        assert!(told.contains(said), "{told}");
+    }
+    let told = complaint(strata(["exits", text(&kvm()), "--from", "xentrace"]));
+    assert!(told.contains("take --from perf-script"), "{told}");
+    let nothing = "a 1 [000] 1.000000: sched:sched_waking: comm=b pid=2\n";
+    let told = complaint(strata(["exits", text(&file("idle", nothing.as_bytes()))]));
+    assert!(told.contains("no VM exits") && told.contains("record kvm:*"), "{told}");
+    let told =
+        complaint(strata(["exits", text(&kvm()), "--window", "perf-compat", "--exclude-waiting"]));
+    assert!(told.contains("exit-entry only"), "{told}");
+}
+
+#[test]
+fn two_results_can_be_compared_row_by_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, more: &[&str]| {
+        let path = folder.path().join(name);
+        run(&kvm(), &[&["--format", "json", "-o", text(&path)], more].concat());
+        path
+    };
+    let (a, b) = (write("a.json", &[]), write("b.json", &["--exclude-waiting"]));
+    let table = output(strata(["compare", text(&a), text(&b), "--metric", "total"]));
+    assert!(table.contains("IOIO"), "{table}");
+}
+
+#[test]
+fn a_capture_without_exits_tells_hypercalls_and_run_states() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../workloads/samples/xen-net-tx");
+    let result = json(&sample, &[]);
+    assert_eq!((&result["unit"], &result["format"]), (&"instructions".into(), &"native".into()));
+    assert_eq!(result["rows"].as_array().unwrap().len(), 0);
+    let entries = result["paravirtual"].as_array().unwrap();
+    let info: Value =
+        serde_json::from_str(&output(strata(["info", text(&sample), "--format", "json"]))).unwrap();
+    let hypercalls = entries.iter().filter(|row| row["entry"] == "hypercall");
+    let count: u64 = hypercalls.map(|row| row["count"].as_u64().unwrap()).sum();
+    assert_eq!(count, info["events"]["hypercall"].as_u64().unwrap());
+    assert!(entries.iter().all(|row| row["total"].is_null()));
+    assert!(result["trace_hash"].is_string());
+}

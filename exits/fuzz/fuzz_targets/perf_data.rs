@@ -1,0 +1,12 @@
+//! Files perf.data: any answer, no panic.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use strata_exits::{Account, Accounting, PerfData};
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(mut source) = PerfData::new(std::io::Cursor::new(data)) {
+        let account = Account::new(Accounting::default()).expect("without edges");
+        let _ = account.run(&mut source);
+    }
+});

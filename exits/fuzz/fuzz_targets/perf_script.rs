@@ -1,0 +1,10 @@
+//! Text of perf script: any answer, no panic.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use strata_exits::{Account, Accounting, PerfScript};
+
+fuzz_target!(|data: &[u8]| {
+    let account = Account::new(Accounting::default()).expect("without edges");
+    let _ = account.run(&mut PerfScript::new(data));
+});

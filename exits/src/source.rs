@@ -1,0 +1,51 @@
+//! Where events come from.
+
+use crate::coverage::Coverage;
+use crate::error::Error;
+use crate::event::{Event, Unit, Vcpus};
+
+/// A trace read front to back. Events of one vCPU come in the order of the trace; where several CPUs
+/// are recorded, they are merged by time.
+pub trait Source {
+    /// The next event; `None` at the end.
+    ///
+    /// # Errors
+    /// If the trace cannot be read. What is merely odd is counted in [`Source::coverage`].
+    fn next_event(&mut self) -> Result<Option<Event>, Error>;
+
+    /// The vCPUs seen so far.
+    fn vcpus(&self) -> &Vcpus;
+
+    /// What was understood so far.
+    fn coverage(&self) -> &Coverage;
+
+    /// What times are counted in.
+    fn unit(&self) -> Unit;
+
+    /// Names of exit reasons that have no number; see [`Isa::Named`](crate::Isa::Named).
+    fn reason_names(&self) -> &[String] {
+        &[]
+    }
+}
+
+impl<S: Source + ?Sized> Source for Box<S> {
+    fn next_event(&mut self) -> Result<Option<Event>, Error> {
+        (**self).next_event()
+    }
+
+    fn vcpus(&self) -> &Vcpus {
+        (**self).vcpus()
+    }
+
+    fn coverage(&self) -> &Coverage {
+        (**self).coverage()
+    }
+
+    fn unit(&self) -> Unit {
+        (**self).unit()
+    }
+
+    fn reason_names(&self) -> &[String] {
+        (**self).reason_names()
+    }
+}

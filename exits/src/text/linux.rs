@@ -1,0 +1,386 @@
+//! What `perf script` and `trace-cmd report` print.
+//!
+//! ```text
+//!   CPU 0/KVM  1234/1240  [003]   12.345678: kvm:kvm_exit: vcpu 0 reason npf rip 0x1000 info1 0x…
+//!   CPU 0/KVM-1240        [003] d..1. 12.345678: kvm_exit:  vcpu 0 reason npf rip 0x1000 info1 0x…
+//! ```
+//!
+//! Fields differ by version of Linux: older ones lack the vCPU in exits, and print `info A B`.
+
+use super::lines::Lines;
+use super::{nanoseconds, number};
+use crate::coverage::Coverage;
+use crate::error::Error;
+use crate::event::{Event, PortAccess, Unit, Vcpus};
+use crate::kvm::{KvmDecoder, KvmRecord, Place};
+use crate::source::Source;
+use std::io::Read;
+
+/// Reads what `perf script` prints.
+pub struct PerfScript<R>(LinuxText<R>);
+
+/// Reads what `trace-cmd report` prints.
+pub struct TraceCmd<R>(LinuxText<R>);
+
+/// How the thread is written before the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    /// `comm pid/tid` or `comm tid`.
+    Perf,
+    /// `comm-tid`.
+    TraceCmd,
+}
+
+struct LinuxText<R> {
+    lines: Lines<R>,
+    dialect: Dialect,
+    decoder: KvmDecoder,
+    coverage: Coverage,
+}
+
+/// A line in its parts.
+#[derive(Debug, PartialEq, Eq)]
+struct Line<'l> {
+    place: Place,
+    /// Without its system, such as `kvm:`.
+    event: &'l str,
+    fields: &'l str,
+}
+
+/// The word that ends at or before `end`, and where it begins.
+fn word_before(text: &str, end: usize) -> Option<(usize, &str)> {
+    let text = text.get(..end)?.trim_end();
+    let begin = text.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+    (!text.is_empty()).then(|| (begin, &text[begin..]))
+}
+
+impl Dialect {
+    /// A line in its parts; `None` if it is none of an event.
+    fn split(self, line: &str) -> Option<Line<'_>> {
+        // The time is the first word that is one: names of programs end before it.
+        let mut from = 0;
+        let (at, time, after) = loop {
+            let end = from
+                + line[from..]
+                    .find(": ")
+                    .or_else(|| line[from..].strip_suffix(':').map(str::len))?;
+            let (begin, word) = word_before(line, end)?;
+            match nanoseconds(word) {
+                Some(time) if begin + word.len() == end => break (begin, time, end + 1),
+                _ => from = (end + 1).min(line.len()),
+            }
+        };
+        let (mut cpu, mut thread, mut process) = (0, None, None);
+        let mut end = at;
+        // Flags may stand between CPU and time.
+        for _ in 0..3 {
+            let Some((begin, word)) = word_before(line, end) else { break };
+            end = begin;
+            if let Some(digits) = word.strip_prefix('[').and_then(|word| word.strip_suffix(']')) {
+                cpu = digits.parse().ok()?;
+                continue;
+            }
+            let ids = match self {
+                Dialect::Perf => {
+                    word.split_once('/').map_or((None, word), |(p, t)| (p.parse().ok(), t))
+                }
+                Dialect::TraceCmd => (None, word.rsplit_once('-').map_or("", |(_, thread)| thread)),
+            };
+            if let Ok(id) = ids.1.parse() {
+                (process, thread) = (ids.0, Some(id));
+                break;
+            }
+        }
+        let rest = line.get(after..)?.trim_start();
+        let (event, fields) = match rest.find(": ") {
+            Some(end) => (&rest[..end], rest[end + 2..].trim()),
+            None => (rest.trim_end().strip_suffix(':')?, ""),
+        };
+        let event = event.rsplit(':').next().unwrap_or(event);
+        let named = !event.is_empty() && !event.contains(char::is_whitespace);
+        named.then_some(Line { place: Place { time, cpu, thread, process }, event, fields })
+    }
+}
+
+/// The word after `key` in `key value key value`.
+fn after<'f>(fields: &'f str, key: &str) -> Option<&'f str> {
+    let mut words = fields.split_whitespace();
+    words.by_ref().find(|word| *word == key)?;
+    words.next()
+}
+
+/// The value in `key=value key=value`.
+fn value<'f>(fields: &'f str, key: &str) -> Option<&'f str> {
+    let mut words = fields.split_whitespace();
+    words.find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+}
+
+/// The record that a line is: `Some(None)` if it is of no interest, `None` if it cannot be read.
+fn record(event: &str, fields: &str, decoder: &mut KvmDecoder) -> Option<Option<KvmRecord>> {
+    let vcpu = || after(fields, "vcpu").and_then(number).map(|number| number as u32);
+    Some(Some(match event {
+        "kvm_entry" => KvmRecord::Entry { vcpu: vcpu() },
+        "kvm_exit" => {
+            let (_, from) = fields.split_once("reason ")?;
+            let (name, rest) = from.split_once(" rip ")?;
+            let (isa, reason) = decoder.reason(name.trim());
+            let rip = number(rest.split_whitespace().next()?)?;
+            let info = |key: &str, at: usize| {
+                let new = after(rest, key).and_then(number);
+                // Older kernels print both behind one word, in hexadecimal without mark.
+                let old = || {
+                    let mut words = rest.split_whitespace().skip_while(|word| *word != "info");
+                    u64::from_str_radix(words.nth(at)?, 16).ok()
+                };
+                new.or_else(old).unwrap_or(0)
+            };
+            let info = [info("info1", 1), info("info2", 2)];
+            KvmRecord::Exit { vcpu: vcpu(), isa, reason: Some(reason), rip, info }
+        }
+        "kvm_pio" => {
+            let write = match fields.split_whitespace().next()? {
+                "pio_write" => true,
+                "pio_read" => false,
+                _ => return None,
+            };
+            let port = number(after(fields, "at")?)?;
+            KvmRecord::Port(PortAccess { port: port as u16, write: Some(write) })
+        }
+        "kvm_mmio" => {
+            let (write, done) = match fields.split_whitespace().nth(1)? {
+                "write" => (true, true),
+                "read" => (false, true),
+                _ => (false, false),
+            };
+            KvmRecord::Memory { address: number(after(fields, "gpa")?)?, write, done }
+        }
+        "kvm_page_fault" => {
+            let text = after(fields, "address")?;
+            let hex = text.strip_prefix("0x").unwrap_or(text);
+            KvmRecord::PageFault { address: u64::from_str_radix(hex, 16).ok()? }
+        }
+        "kvm_userspace_exit" => {
+            let open = fields.rfind('(')?;
+            let digits = fields[open + 1..].strip_suffix(')')?;
+            KvmRecord::UserspaceExit { reason: number(digits).map(|reason| reason as u32) }
+        }
+        "kvm_emulate_insn" => KvmRecord::Emulate,
+        "kvm_write_tsc_offset" => KvmRecord::TscOffset {
+            vcpu: value(fields, "vcpu").and_then(number).map(|number| number as u32),
+            previous: number(value(fields, "prev")?)?,
+            next: number(value(fields, "next")?)?,
+        },
+        "irq_handler_entry" => KvmRecord::Irq,
+        "sched_switch" => KvmRecord::Switch {
+            previous: number(value(fields, "prev_pid")?)? as u32,
+            waits: !value(fields, "prev_state")?.starts_with('R'),
+            next: number(value(fields, "next_pid")?)? as u32,
+        },
+        _ => return Some(None),
+    }))
+}
+
+/// `CPU:3 [LOST 12 EVENTS]` of trace-cmd, `… PERF_RECORD_LOST lost 12` of perf; 0 if it does not
+/// say how many.
+fn lost(line: &str) -> Option<(u16, u64)> {
+    if let Some(rest) = line.trim_start().strip_prefix("CPU:") {
+        let (cpu, rest) = rest.split_once(' ')?;
+        let told = rest.contains("LOST") || rest.contains("DROPPED");
+        let count = rest.split_whitespace().find_map(|word| word.parse().ok());
+        return told.then_some((cpu.parse().ok()?, count.unwrap_or(0)));
+    }
+    let (_, rest) = line.split_once("PERF_RECORD_LOST")?;
+    Some((0, after(rest, "lost").and_then(number).unwrap_or(0)))
+}
+
+impl<R: Read> LinuxText<R> {
+    fn new(input: R, dialect: Dialect) -> Self {
+        LinuxText {
+            lines: Lines::new(input),
+            dialect,
+            decoder: KvmDecoder::default(),
+            coverage: Coverage::default(),
+        }
+    }
+
+    fn take_line(&mut self) {
+        let number = self.lines.number;
+        let coverage = &mut self.coverage;
+        let Some(text) = self.lines.text() else {
+            coverage.fault(|| format!("line {number} is no UTF-8"));
+            return;
+        };
+        if let Some(line) = self.dialect.split(text) {
+            coverage.records += 1;
+            match record(line.event, line.fields, &mut self.decoder) {
+                Some(Some(record)) => self.decoder.record(line.place, record),
+                Some(None) => coverage.skip(line.event, 1),
+                None => {
+                    let event = line.event;
+                    coverage
+                        .fault(|| format!("line {number}: {event} has other fields than known"));
+                }
+            }
+        } else if let Some((cpu, records)) = lost(text) {
+            coverage.lost += records;
+            coverage.losses += 1;
+            let place = Place { cpu, ..Place::default() };
+            self.decoder.record(place, KvmRecord::Lost { records });
+        } else if text.starts_with(char::is_whitespace) && !text.trim().is_empty() {
+            coverage.skip("lines of call stacks", 1);
+        } else if !is_heading(text) {
+            coverage.fault(|| format!("line {number} is no event"));
+        }
+    }
+
+    fn next_event(&mut self) -> Result<Option<Event>, Error> {
+        loop {
+            if let Some(event) = self.decoder.next() {
+                return Ok(Some(event));
+            }
+            if !self.lines.advance()? {
+                return Ok(None);
+            }
+            self.take_line();
+        }
+    }
+}
+
+/// Lines that belong to the text but not to the trace.
+fn is_heading(line: &str) -> bool {
+    let line = line.trim();
+    line.is_empty()
+        || line.starts_with('#')
+        || line.starts_with("cpus=")
+        || line.starts_with("version =")
+}
+
+/// Lines that a guess is made from.
+const SAMPLE: usize = 50;
+
+fn looks_like(begin: &str, dialect: Dialect) -> bool {
+    let lines = begin.lines().take(SAMPLE).filter(|line| !is_heading(line));
+    let mut lines = lines.filter_map(|line| dialect.split(line));
+    lines.any(|line| line.place.thread.is_some())
+}
+
+/// True if a text begins as `perf script` prints it.
+pub(crate) fn looks_like_perf_script(begin: &str) -> bool {
+    looks_like(begin, Dialect::Perf) && !looks_like_trace_cmd(begin)
+}
+
+/// True if a text begins as `trace-cmd report` prints it.
+pub(crate) fn looks_like_trace_cmd(begin: &str) -> bool {
+    looks_like(begin, Dialect::TraceCmd)
+}
+
+macro_rules! source {
+    ($name:ident, $dialect:expr) => {
+        impl<R: Read> $name<R> {
+            /// Begins to read.
+            pub fn new(input: R) -> Self {
+                $name(LinuxText::new(input, $dialect))
+            }
+        }
+
+        impl<R: Read> Source for $name<R> {
+            fn next_event(&mut self) -> Result<Option<Event>, Error> {
+                self.0.next_event()
+            }
+
+            fn vcpus(&self) -> &Vcpus {
+                self.0.decoder.vcpus()
+            }
+
+            fn coverage(&self) -> &Coverage {
+                &self.0.coverage
+            }
+
+            fn unit(&self) -> Unit {
+                Unit::Nanoseconds
+            }
+
+            fn reason_names(&self) -> &[String] {
+                self.0.decoder.reason_names()
+            }
+        }
+    };
+}
+
+source!(PerfScript, Dialect::Perf);
+source!(TraceCmd, Dialect::TraceCmd);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(dialect: Dialect, line: &str) -> (u64, u16, Option<u32>, Option<u32>, String) {
+        let line = dialect.split(line).unwrap();
+        let place = line.place;
+        (place.time, place.cpu, place.process, place.thread, line.event.to_owned())
+    }
+
+    #[test]
+    fn lines_of_several_versions_come_apart() {
+        for (dialect, line, expected) in [
+            (
+                Dialect::Perf,
+                "  CPU 0/KVM  1234/1240 [003] 12.345678: kvm:kvm_exit: reason HLT rip 0x0 info 0 0",
+                (12_345_678_000, 3, Some(1234), Some(1240)),
+            ),
+            (
+                Dialect::Perf,
+                "qemu-system 77 [000] 1,5: kvm:kvm_exit: x",
+                (1_500_000_000, 0, None, Some(77)),
+            ),
+            (
+                Dialect::Perf,
+                "kt 94 3.862809001: kvm:kvm_exit: x",
+                (3_862_809_001, 0, None, Some(94)),
+            ),
+            (
+                Dialect::TraceCmd,
+                "  CPU 0/KVM-1240  [003] d..1. 12.345678: kvm_exit:  x",
+                (12_345_678_000, 3, None, Some(1240)),
+            ),
+        ] {
+            let (time, cpu, process, thread, event) = parts(dialect, line);
+            assert_eq!(event, "kvm_exit");
+            assert_eq!((time, cpu, process, thread), expected, "{line}");
+        }
+        for line in
+            ["", "cpus=1", "kt 94 [000]", "no time: here", "ffffffff81 func ([kernel.kallsyms])"]
+        {
+            assert_eq!(Dialect::Perf.split(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn exits_of_older_kernels_are_read() {
+        let mut decoder = KvmDecoder::default();
+        let read = |fields: &str, decoder: &mut KvmDecoder| record("kvm_exit", fields, decoder);
+        let old = read("reason IO_INSTRUCTION rip 0xc1 info 3f80008 1f", &mut decoder);
+        let io = |vcpu, info| {
+            let isa = crate::event::Isa::Vmx;
+            Some(Some(KvmRecord::Exit { vcpu, isa, reason: Some(30), rip: 0xc1, info }))
+        };
+        assert_eq!(old, io(None, [0x3f8_0008, 0x1f]));
+        let new = "vcpu 2 reason IO_INSTRUCTION rip 0xc1 info1 0x3f80008 info2 0x0 intr_info 0x0";
+        assert_eq!(read(new, &mut decoder), io(Some(2), [0x3f8_0008, 0]));
+        let Some(Some(KvmRecord::Exit { isa, reason, .. })) =
+            read("reason PF excp rip 0x1 info 2 3", &mut decoder)
+        else {
+            panic!("not read");
+        };
+        assert_eq!((isa, reason), (crate::event::Isa::Svm, Some(0x4e)));
+        assert_eq!(read("reason", &mut decoder), None);
+    }
+
+    #[test]
+    fn losses_are_told_by_both_tools() {
+        assert_eq!(lost("CPU:3 [LOST 12 EVENTS]"), Some((3, 12)));
+        assert_eq!(lost("CPU:1 [EVENTS DROPPED]"), Some((1, 0)));
+        assert_eq!(lost("kt 1 [000] 1.5: PERF_RECORD_LOST lost 9"), Some((0, 9)));
+        assert_eq!(lost("CPU 0/KVM"), None);
+    }
+}

@@ -1,0 +1,133 @@
+//! Bytes that are no trace: any result, no panic, nothing lost without being counted.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use proptest::prelude::*;
+use std::fs;
+use std::io::{Cursor, Read};
+use std::path::Path;
+use strata_exits::{
+    Account, Accounting, Babeltrace, By, Format, Native, OldLayout, OldXentrace, PerfData,
+    PerfScript, Source, Timeline, TraceCmd, Window, Xentrace,
+};
+
+fn data(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
+    let packed = fs::read(path).unwrap();
+    let mut bytes = Vec::new();
+    liblzma::read::XzDecoder::new(&packed[..]).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Reads to the end in every way of accounting.
+fn drain<S: Source>(mut source: S) {
+    let mut accounts: Vec<Account> =
+        [Window::ExitEntry, Window::PerfPort, Window::PerfMemory, Window::Xenalyze]
+            .into_iter()
+            .zip([By::Vcpu, By::Port, By::Address, By::Scenario])
+            .map(|(window, by)| {
+                let edges = vec![10, 1000];
+                Account::new(Accounting { by, window, exclude_waiting: false, edges }).unwrap()
+            })
+            .collect();
+    let mut timeline = Timeline::default();
+    while let Ok(Some(event)) = source.next_event() {
+        let interval = accounts[0].event(&event);
+        timeline.event(&event, interval.as_ref());
+        accounts[1..].iter_mut().for_each(|account| {
+            account.event(&event);
+        });
+    }
+    for account in accounts {
+        if let Ok(report) = account.finish(&source) {
+            let matched = report.vcpus.iter().map(|row| row.times.exits).sum::<u64>();
+            if report.options.window == Window::ExitEntry {
+                assert_eq!(matched, report.total.durations.count() + report.unmatched.all_exits());
+            }
+        }
+    }
+}
+
+fn drain_all(bytes: &[u8]) {
+    let _ = Format::of(bytes);
+    if let Ok(source) = Xentrace::new(bytes) {
+        drain(source);
+    }
+    for (long, by_vcpu) in [(false, false), (true, true)] {
+        drain(OldXentrace::new(bytes, OldLayout { long, by_vcpu }));
+    }
+    drain(PerfScript::new(bytes));
+    drain(TraceCmd::new(bytes));
+    drain(Babeltrace::new(bytes));
+    if let Ok(source) = PerfData::new(Cursor::new(bytes)) {
+        drain(source);
+    }
+    if let Ok(source) = Native::new(bytes) {
+        drain(source);
+    }
+}
+
+/// A pseudo-random sequence, the same every time.
+fn next(state: &mut u64) -> usize {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 33) as usize
+}
+
+#[test]
+fn recordings_with_wrong_missing_and_doubled_bytes_are_read_as_far_as_they_go() {
+    let cut = fs::read(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/kvm-svm/perf-script-cut.txt"),
+    )
+    .unwrap();
+    let mut traces = vec![cut];
+    for name in
+        ["xen-pvh-svm/xentrace.bin.xz", "kvm-svm/perf.data.xz", "kvm-svm/trace-cmd-report.txt.xz"]
+    {
+        let mut bytes = data(name);
+        bytes.truncate(60_000);
+        traces.push(bytes);
+    }
+    let mut state = 1;
+    for trace in traces {
+        for _ in 0..40 {
+            let mut bytes = trace.clone();
+            for _ in 0..1 + next(&mut state) % 8 {
+                let at = next(&mut state) % bytes.len();
+                match next(&mut state) % 4 {
+                    0 => bytes[at] ^= 1 << (next(&mut state) % 8),
+                    1 => bytes[at] = [0, 0xff, b' ', b'\n'][next(&mut state) % 4],
+                    2 => bytes.truncate(at.max(1)),
+                    _ => {
+                        let end = (at + next(&mut state) % 64).min(bytes.len());
+                        bytes.drain(at..end);
+                        if bytes.is_empty() {
+                            bytes.push(0);
+                        }
+                    }
+                }
+            }
+            drain_all(&bytes);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        drain_all(&bytes);
+        // Behind a head that is right.
+        let mut window = vec![0x03, 0xf0, 0x01, 0x20, 0, 0, 0, 0];
+        window.extend((bytes.len() as u32 / 4 * 4).to_le_bytes());
+        window.extend(&bytes);
+        drain_all(&window);
+    }
+
+    #[test]
+    fn any_text_is_read(text in "[ a-z0-9_:=,.\\[\\]{}()/\\-\n]{0,200}") {
+        drain_all(text.as_bytes());
+        drain_all(format!("kt 9 [000] 1.5: kvm:kvm_exit: {text}").as_bytes());
+        drain_all(format!("[1.5] (+0) h kvm_x86_exit: {{ {text}").as_bytes());
+    }
+}
