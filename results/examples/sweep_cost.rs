@@ -34,7 +34,7 @@ fn seconds(scale: Scale) -> Axis {
 fn chart(title: &str, x: Axis, panel: Panel) -> LineChart {
     LineChart {
         title: title.to_owned(),
-        subtitle: "medians of runs by turns, other work on the machine".to_owned(),
+        subtitle: "medians of five, by turns".to_owned(),
         x,
         panels: vec![panel],
         lanes: Vec::new(),
