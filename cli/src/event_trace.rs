@@ -27,6 +27,8 @@ pub(crate) struct EventTrace {
     pub(crate) name: String,
     /// Changes that the recorder made to the running guest.
     pub(crate) patches: Vec<String>,
+    /// Its length in bytes, if that is known.
+    pub(crate) size: Option<u64>,
     /// Its events.
     pub(crate) source: AnyTrace,
     allow_truncated: bool,
@@ -64,7 +66,7 @@ pub(crate) fn open(
         }
         let name = "standard input".to_owned();
         let source = AnyTrace::read(stdin(), from, tempfile::tempfile).context("standard input")?;
-        return Ok(EventTrace { name, patches: Vec::new(), source, allow_truncated });
+        return Ok(EventTrace { name, patches: Vec::new(), size: None, source, allow_truncated });
     }
     let name = path.display().to_string();
     if path.is_dir() {
@@ -73,10 +75,16 @@ pub(crate) fn open(
         let manifest = input.folder.map(|(_, manifest)| manifest);
         let source = AnyTrace::open(Path::new(&place), from).with_context(|| place.clone())?;
         let patches = manifest.map(|manifest| manifest.patches).unwrap_or_default();
-        return Ok(EventTrace { name, patches, source, allow_truncated });
+        let size = size(Path::new(&place));
+        return Ok(EventTrace { name, patches, size, source, allow_truncated });
     }
     let source = AnyTrace::open(path, from).with_context(|| name.clone())?;
-    Ok(EventTrace { name, patches: Vec::new(), source, allow_truncated })
+    Ok(EventTrace { name, patches: Vec::new(), size: size(path), source, allow_truncated })
+}
+
+/// Length of a file in bytes, if it has one.
+fn size(path: &Path) -> Option<u64> {
+    path.metadata().ok().filter(|file| file.is_file()).map(|file| file.len())
 }
 
 impl EventTrace {

@@ -6,8 +6,9 @@ use crate::quantity::{self, RowLimit};
 use crate::talk::TalkArgs;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
+use indicatif::ProgressBar;
 use std::path::PathBuf;
-use strata_exits::{Account, Accounting, By, PAPER_EDGES, Source, Timeline, Window};
+use strata_exits::{Account, Accounting, By, Event, PAPER_EDGES, Source, Take, Timeline, Window};
 use strata_results::{ExitResult, ExitTimeline, OutputFolder, TraceEvents, write_file_with};
 
 /// Tells where the time goes at VM exits: by reason, port, address, scenario or vCPU.
@@ -86,6 +87,28 @@ enum WindowArg {
 /// Rows of a table that still read well.
 const TABLE_ROWS: usize = 40;
 
+/// An account whose reader's progress is shown.
+struct Watched<'a, F> {
+    account: &'a mut Account,
+    bar: &'a ProgressBar,
+    read: &'a F,
+    events: u32,
+}
+
+/// Events between two looks at how far the reader is.
+const LOOK: u32 = 1 << 16;
+
+impl<F: Fn() -> u64> Take for Watched<'_, F> {
+    #[inline(always)]
+    fn take(&mut self, event: &Event) {
+        self.account.event(event);
+        self.events = self.events.wrapping_add(1);
+        if self.events.is_multiple_of(LOOK) {
+            self.bar.set_position((self.read)());
+        }
+    }
+}
+
 /// Runs the subcommand.
 ///
 /// # Errors
@@ -122,18 +145,20 @@ pub(crate) fn run(args: ExitsArgs) -> anyhow::Result<()> {
     let mut trace = args.trace.open()?;
     let mut timeline = Timeline::default();
     let mut events = TraceEvents::default();
+    let read = trace.source.bytes_read();
+    let bar = args.talk.progress_in_bytes("reading", trace.size);
     if folder.is_some() || args.trace_events.is_some() {
         while let Some(event) = trace.source.next_event().with_context(|| trace.name.clone())? {
             let interval = account.event(&event);
-            timeline.event(&event, interval.as_ref());
+            timeline.event(&event, interval);
             interval.iter().for_each(|interval| events.add(interval));
         }
     } else {
-        // The same without what nobody asked for.
-        while let Some(event) = trace.source.next_event().with_context(|| trace.name.clone())? {
-            account.event(&event);
-        }
+        // The same without what nobody asked for, which may take events in any order.
+        let mut account = Watched { account: &mut account, bar: &bar, read: &read, events: 0 };
+        trace.source.each_event(&mut account).with_context(|| trace.name.clone())?;
     }
+    bar.finish_and_clear();
     trace.check_end()?;
     let report = account.finish(&trace.source).with_context(|| trace.name.clone())?;
     if let Some(path) = &args.trace_events {

@@ -31,23 +31,29 @@ pub struct Distribution {
 
 impl Distribution {
     /// Adds a value.
+    #[inline]
     pub fn add(&mut self, value: u64) {
         self.minimum = if self.count == 0 { value } else { self.minimum.min(value) };
         self.maximum = self.maximum.max(value);
         self.count += 1;
         self.total += u128::from(value);
-        if let Some(many) = &mut self.many {
-            many.record(value).expect(GROWS);
-            return;
-        }
         self.few.push(value);
         if self.few.len() > EXACT {
-            // Two digits are among the one to five that it takes.
-            let mut many = Histogram::new(DIGITS).expect("two digits are allowed");
-            self.few.drain(..).for_each(|value| many.record(value).expect(GROWS));
-            self.few = Vec::new();
-            self.many = Some(Box::new(many));
+            self.settle();
         }
+    }
+
+    /// Counts the values that are kept, once there are too many to stay. Values that come after
+    /// wait for it, since many are counted at once in half of the time.
+    #[cold]
+    pub(crate) fn settle(&mut self) {
+        if self.few.len() <= EXACT && self.many.is_none() {
+            return;
+        }
+        // Two digits are among the one to five that it takes.
+        let new = || Box::new(Histogram::new(DIGITS).expect("two digits are allowed"));
+        let many = self.many.get_or_insert_with(new);
+        self.few.drain(..).for_each(|value| many.record(value).expect(GROWS));
     }
 
     /// Adds all values of another.
@@ -58,17 +64,14 @@ impl Distribution {
         let minimum = if self.count == 0 { other.minimum } else { self.minimum.min(other.minimum) };
         let maximum = self.maximum.max(other.maximum);
         let (count, total) = (self.count + other.count, self.total + other.total);
-        match &other.many {
-            None => other.few.iter().for_each(|&value| self.add(value)),
-            Some(theirs) => match &mut self.many {
+        if let Some(theirs) = &other.many {
+            match &mut self.many {
                 Some(ours) => ours.add(&**theirs).expect(GROWS),
-                None => {
-                    let mut ours = theirs.clone();
-                    self.few.drain(..).for_each(|value| ours.record(value).expect(GROWS));
-                    self.many = Some(ours);
-                }
-            },
+                None => self.many = Some(theirs.clone()),
+            }
         }
+        other.few.iter().for_each(|&value| self.add(value));
+        self.settle();
         (self.minimum, self.maximum, self.count, self.total) = (minimum, maximum, count, total);
     }
 
@@ -102,6 +105,9 @@ impl Distribution {
         if self.count == 0 {
             return None;
         }
+        if self.many.is_some() && !self.few.is_empty() {
+            return self.settled().percentile(share);
+        }
         if let Some(many) = &self.many {
             return Some(many.value_at_quantile(share).clamp(self.minimum, self.maximum));
         }
@@ -109,6 +115,12 @@ impl Distribution {
         sorted.sort_unstable();
         let rank = (share * sorted.len() as f64).ceil() as usize;
         Some(sorted[rank.clamp(1, sorted.len()) - 1])
+    }
+
+    fn settled(&self) -> Distribution {
+        let mut settled = self.clone();
+        settled.settle();
+        settled
     }
 
     /// True if percentiles are estimates.
@@ -120,9 +132,10 @@ impl Distribution {
     /// exceed it. At most `points` of them.
     pub fn cumulative(&self, points: usize) -> Vec<(u64, f64)> {
         let mut out: Vec<(u64, f64)> = Vec::new();
+        let settled = self.settled();
         for i in 0..=points {
             let share = i as f64 / points.max(1) as f64;
-            let Some(value) = self.percentile(share) else { return out };
+            let Some(value) = settled.percentile(share) else { return out };
             match out.last_mut() {
                 Some(last) if last.0 == value => last.1 = share,
                 _ => out.push((value, share)),

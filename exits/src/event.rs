@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A virtual CPU by its place in [`Vcpus`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VcpuId(pub(crate) u32);
 
 impl VcpuId {

@@ -20,6 +20,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 mod accounting;
+mod counted;
 mod coverage;
 mod detect;
 mod distribution;
@@ -54,7 +55,7 @@ pub use native::Native;
 pub use open::AnyTrace;
 pub use perf_data::PerfData;
 pub use read_at::ReadAt;
-pub use source::Source;
+pub use source::{Source, Take};
 pub use text::{Babeltrace, PerfScript, TraceCmd};
 pub use timeline::{Activity, Timeline};
 pub use xentrace::{OldLayout, OldXentrace, Xentrace, looks_new, looks_old};

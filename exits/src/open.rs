@@ -1,35 +1,39 @@
 //! A trace from a file or a pipe, whatever its format.
 
+use crate::counted::Counted;
 use crate::coverage::Coverage;
 use crate::detect::{BEGINNING, Format, old_layout};
 use crate::error::Error;
 use crate::event::{Event, Unit, Vcpus};
 use crate::native::Native;
 use crate::perf_data::PerfData;
-use crate::source::Source;
+use crate::source::{Source, Take};
 use crate::text::{Babeltrace, PerfScript, TraceCmd};
 use crate::xentrace::{OldXentrace, Xentrace};
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes read at a time.
 const BUFFER: usize = 1 << 18;
 
 /// Input of a format that is read front to back.
-type Stream = Box<dyn Read>;
+type Stream = Box<dyn Read + Send>;
 
 /// A trace of any format.
 pub struct AnyTrace {
     format: Format,
     source: AnySource,
+    bytes: Arc<AtomicU64>,
 }
 
 enum AnySource {
-    Xentrace(Xentrace<File>),
+    Xentrace(Xentrace<Counted<File>>),
     OldXentrace(OldXentrace<Stream>),
     PerfScript(PerfScript<Stream>),
-    PerfData(Box<PerfData<BufReader<File>>>),
+    PerfData(Box<PerfData<BufReader<Counted<File>>>>),
     TraceCmd(TraceCmd<Stream>),
     Lttng(Babeltrace<Stream>),
     Native(Box<Native<Stream>>),
@@ -59,7 +63,7 @@ impl AnyTrace {
     /// # Errors
     /// As [`AnyTrace::open`]; those of `spool`.
     pub fn read(
-        mut input: impl Read + 'static,
+        mut input: impl Read + Send + 'static,
         from: Option<Format>,
         spool: impl FnOnce() -> io::Result<File>,
     ) -> Result<Self, Error> {
@@ -75,18 +79,25 @@ impl AnyTrace {
     }
 
     fn seekable(format: Format, mut file: File) -> Result<Self, Error> {
+        file.seek(SeekFrom::Start(0))?;
+        let bytes = Arc::default();
+        let file = Counted::new(file, Arc::clone(&bytes));
         let source = if format == Format::PerfData {
-            file.seek(SeekFrom::Start(0))?;
             let file = BufReader::with_capacity(BUFFER, file);
             AnySource::PerfData(Box::new(PerfData::new(file)?))
         } else {
             AnySource::Xentrace(Xentrace::new(file)?)
         };
-        Ok(AnyTrace { format, source })
+        Ok(AnyTrace { format, source, bytes })
     }
 
-    fn stream(format: Format, begin: &[u8], input: impl Read + 'static) -> Result<Self, Error> {
-        let input: Stream = Box::new(input);
+    fn stream(
+        format: Format,
+        begin: &[u8],
+        input: impl Read + Send + 'static,
+    ) -> Result<Self, Error> {
+        let bytes = Arc::default();
+        let input: Stream = Box::new(Counted::new(input, Arc::clone(&bytes)));
         let source = match format {
             Format::PerfScript => AnySource::PerfScript(PerfScript::new(input)),
             Format::TraceCmd => AnySource::TraceCmd(TraceCmd::new(input)),
@@ -100,7 +111,13 @@ impl AnyTrace {
                 AnySource::OldXentrace(OldXentrace::new(input, layout))
             }
         };
-        Ok(AnyTrace { format, source })
+        Ok(AnyTrace { format, source, bytes })
+    }
+
+    /// Bytes read so far: a count that goes on while events are given to a [`Take`].
+    pub fn bytes_read(&self) -> impl Fn() -> u64 + 'static {
+        let bytes = Arc::clone(&self.bytes);
+        move || bytes.load(Ordering::Relaxed)
     }
 
     /// What format it is of.
@@ -154,6 +171,10 @@ impl Source for AnyTrace {
     #[inline]
     fn next_event(&mut self) -> Result<Option<Event>, Error> {
         each!(&mut self.source, source => source.next_event())
+    }
+
+    fn each_event(&mut self, take: &mut impl Take) -> Result<(), Error> {
+        each!(&mut self.source, source => source.each_event(take))
     }
 
     fn vcpus(&self) -> &Vcpus {

@@ -13,6 +13,23 @@ pub trait Source {
     /// If the trace cannot be read. What is merely odd is counted in [`Source::coverage`].
     fn next_event(&mut self) -> Result<Option<Event>, Error>;
 
+    /// Gives `take` all events that are left. Unlike [`Source::next_event`] it may give those of
+    /// different vCPUs in another order than that of their times, between two changes of who runs
+    /// where: what is told of each vCPU is the same.
+    ///
+    /// # Errors
+    /// As [`Source::next_event`].
+    #[inline]
+    fn each_event(&mut self, take: &mut impl Take) -> Result<(), Error>
+    where
+        Self: Sized,
+    {
+        while let Some(event) = self.next_event()? {
+            take.take(&event);
+        }
+        Ok(())
+    }
+
     /// The vCPUs seen so far.
     fn vcpus(&self) -> &Vcpus;
 
@@ -47,5 +64,18 @@ impl<S: Source + ?Sized> Source for Box<S> {
 
     fn reason_names(&self) -> &[String] {
         (**self).reason_names()
+    }
+}
+
+/// What events are given to.
+pub trait Take {
+    /// Takes the next one.
+    fn take(&mut self, event: &Event);
+}
+
+impl<F: FnMut(&Event)> Take for F {
+    #[inline]
+    fn take(&mut self, event: &Event) {
+        self(event);
     }
 }

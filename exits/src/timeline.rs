@@ -136,7 +136,7 @@ mod tests {
                 let kind = if i % 2 == 0 { exit } else { Kind::Entry };
                 let event = Event { time, cpu: 0, vcpu: Some(VcpuId(0)), kind };
                 let interval = account.event(&event);
-                timeline.event(&event, interval.as_ref());
+                timeline.event(&event, interval);
                 if i + 1 < gaps.len() {
                     sums[i % 2] += gap;
                 }

@@ -33,7 +33,7 @@ fn drain<S: Source>(mut source: S) {
     let mut timeline = Timeline::default();
     while let Ok(Some(event)) = source.next_event() {
         let interval = accounts[0].event(&event);
-        timeline.event(&event, interval.as_ref());
+        timeline.event(&event, interval);
         accounts[1..].iter_mut().for_each(|account| {
             account.event(&event);
         });

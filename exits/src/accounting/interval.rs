@@ -24,7 +24,7 @@ pub enum Window {
 }
 
 /// The time from an exit to the next entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interval {
     /// Whose.
     pub vcpu: VcpuId,
@@ -111,7 +111,10 @@ pub struct VcpuTimes {
 
 #[derive(Clone, Debug, Default)]
 struct State {
-    open: Option<Interval>,
+    /// Whether the interval lasts; else it has ended.
+    is_open: bool,
+    /// The last one. It stays here when it ends: copying it costs more than all sums.
+    interval: Interval,
     /// Since when it is in which state, if known.
     run_state: Option<(RunState, u64)>,
     entered: Option<u64>,
@@ -132,6 +135,8 @@ pub struct Intervals {
     on_cpu: Vec<Option<VcpuId>>,
     unmatched: Unmatched,
     has_run_states: bool,
+    /// The part of an exit in which a device's memory was read last, as perf times it.
+    access: Interval,
 }
 
 impl Intervals {
@@ -143,64 +148,69 @@ impl Intervals {
             on_cpu: Vec::new(),
             unmatched: Unmatched::default(),
             has_run_states: false,
+            access: Interval::default(),
         }
     }
 
     /// Takes the next event; an interval may end with it.
-    #[inline]
-    pub fn event(&mut self, event: &Event) -> Option<Interval> {
+    #[inline(always)]
+    pub fn event(&mut self, event: &Event) -> Option<&Interval> {
         let Some(vcpu) = event.vcpu else {
             self.host_event(event);
             return None;
         };
         if self.states.len() <= vcpu.index() {
-            self.states.resize_with(vcpu.index() + 1, State::default);
+            self.grow(vcpu);
         }
-        let state = &mut self.states[vcpu.index()];
         match event.kind {
             Kind::Exit { reason, isa, rip, info } => {
-                state.times.exits += 1;
-                if state.open.is_some() {
-                    self.unmatched.exits += 1;
-                }
-                if let Some(entered) = state.entered.take() {
-                    state.times.guest += event.time.saturating_sub(entered);
-                }
-                let mut interval = Interval {
-                    vcpu,
-                    cpu: event.cpu,
-                    begin: event.time,
-                    end: event.time,
-                    reason,
-                    isa,
-                    rip,
-                    port: None,
-                    address: None,
-                    address_write: None,
-                    blocked: 0,
-                    preempted: 0,
-                    userspace: false,
-                    emulated: false,
-                    interrupted: false,
-                };
-                interval.know(reason, isa, info);
-                let cpu = usize::from(event.cpu);
-                if self.on_cpu.len() <= cpu {
-                    self.on_cpu.resize(cpu + 1, None);
-                }
-                self.on_cpu[cpu] = Some(vcpu);
-                state.open = Some(interval);
-                state.perf_begin = match self.window {
-                    Window::PerfPort => None,
-                    _ => Some(event.time),
-                };
-                // It runs: only what runs can leave its guest.
-                if state.run_state.is_some_and(|(run_state, _)| run_state != RunState::Running) {
-                    state.run_state = Some((RunState::Running, event.time));
-                }
+                let (cpu, begin, end) = (event.cpu, event.time, event.time);
+                let mut begun =
+                    Interval { vcpu, cpu, begin, end, reason, isa, rip, ..Interval::default() };
+                begun.know(reason, isa, info);
+                self.exit(begun);
                 None
             }
             Kind::Entry => self.entry(vcpu, event),
+            _ => self.other(vcpu, event),
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, vcpu: VcpuId) {
+        self.states.resize_with(vcpu.index() + 1, State::default);
+    }
+
+    #[inline(always)]
+    fn exit(&mut self, begun: Interval) {
+        let state = &mut self.states[begun.vcpu.index()];
+        state.times.exits += 1;
+        self.unmatched.exits += u64::from(state.is_open);
+        if let Some(entered) = state.entered.take() {
+            state.times.guest += begun.begin.saturating_sub(entered);
+        }
+        state.perf_begin = match self.window {
+            Window::PerfPort => None,
+            _ => Some(begun.begin),
+        };
+        // It runs: only what runs can leave its guest.
+        if state.run_state.is_none_or(|(run_state, _)| run_state != RunState::Running) {
+            state.run_state = Some((RunState::Running, begun.begin));
+        }
+        let cpu = usize::from(begun.cpu);
+        if self.on_cpu.len() <= cpu {
+            self.on_cpu.resize(cpu + 1, None);
+        }
+        self.on_cpu[cpu] = Some(begun.vcpu);
+        state.is_open = true;
+        state.interval = begun;
+    }
+
+    /// What is neither exit nor entry.
+    #[inline(never)]
+    fn other(&mut self, vcpu: VcpuId, event: &Event) -> Option<&Interval> {
+        let state = &mut self.states[vcpu.index()];
+        match event.kind {
             Kind::Lost { .. } => {
                 self.lost(event);
                 None
@@ -209,28 +219,33 @@ impl Intervals {
                 self.has_run_states = true;
                 state.change(to, event.time);
                 let early = self.window == Window::Xenalyze && to == RunState::Runnable;
-                let interval = if early { state.open.take() } else { None };
-                state.closed_early |= interval.is_some();
-                interval.and_then(|interval| self.close(interval, event.time))
+                if !early || !state.is_open {
+                    return None;
+                }
+                state.closed_early = true;
+                self.end(vcpu, event.time)
             }
+            _ if !state.is_open => None,
             kind => {
-                let window = self.window;
-                let open = state.open.as_mut()?;
-                open.note(kind);
-                match (window, kind) {
-                    (Window::PerfPort, Kind::Port(_)) => {
-                        state.perf_begin = Some(event.time);
-                        None
-                    }
-                    (Window::PerfMemory, Kind::Memory { write: true, .. }) => {
+                state.interval.note(kind);
+                match (self.window, kind) {
+                    (Window::PerfPort, Kind::Port(_))
+                    | (Window::PerfMemory, Kind::Memory { write: true, .. }) => {
                         state.perf_begin = Some(event.time);
                         None
                     }
                     (Window::PerfMemory, Kind::Memory { write: false, done: true, .. }) => {
                         let begin = state.perf_begin.take()?;
-                        let mut interval = *open;
-                        interval.begin = begin;
-                        if state.seen_entry { self.timed(interval, event.time) } else { None }
+                        if !state.seen_entry {
+                            return None;
+                        }
+                        if event.time < begin {
+                            self.unmatched.backwards += 1;
+                            return None;
+                        }
+                        // The exit goes on.
+                        self.access = Interval { begin, end: event.time, ..state.interval };
+                        Some(&self.access)
                     }
                     _ => None,
                 }
@@ -238,54 +253,56 @@ impl Intervals {
         }
     }
 
-    fn entry(&mut self, vcpu: VcpuId, event: &Event) -> Option<Interval> {
+    #[inline(always)]
+    fn entry(&mut self, vcpu: VcpuId, event: &Event) -> Option<&Interval> {
         let state = &mut self.states[vcpu.index()];
         state.times.entries += 1;
         state.entered = Some(event.time);
         let is_first = !std::mem::replace(&mut state.seen_entry, true);
-        if state.run_state.is_some_and(|(run_state, _)| run_state != RunState::Running) {
-            // The record that it runs again is missing.
+        if state.run_state.is_none_or(|(run_state, _)| run_state != RunState::Running) {
+            // The record that it runs is missing.
             state.change(RunState::Running, event.time);
         }
         let closed_early = std::mem::take(&mut state.closed_early);
-        let Some(interval) = state.open.take() else {
+        if !std::mem::take(&mut state.is_open) {
             if !is_first && !closed_early {
                 self.unmatched.entries += 1;
             }
             return None;
-        };
+        }
         let perf_begin = state.perf_begin.take();
         match self.window {
-            Window::ExitEntry | Window::Xenalyze => self.close(interval, event.time),
-            Window::Perf if is_first => None,
-            Window::Perf => self.close(interval, event.time),
+            Window::ExitEntry | Window::Xenalyze => {}
+            Window::Perf if is_first => return None,
+            Window::Perf => {}
             Window::PerfPort | Window::PerfMemory => {
                 let wanted = match self.window {
-                    Window::PerfPort => interval.port.is_some(),
-                    _ => interval.address_write == Some(true),
+                    Window::PerfPort => state.interval.port.is_some(),
+                    _ => state.interval.address_write == Some(true),
                 };
-                let begin = perf_begin.filter(|_| wanted && !is_first)?;
-                self.timed(Interval { begin, ..interval }, event.time)
+                state.interval.begin = perf_begin.filter(|_| wanted && !is_first)?;
             }
         }
+        self.end(vcpu, event.time)
     }
 
-    /// Ends an interval, and adds it to the times of its vCPU.
-    fn close(&mut self, interval: Interval, end: u64) -> Option<Interval> {
-        let interval = self.timed(interval, end)?;
-        let times = &mut self.states[interval.vcpu.index()].times;
-        times.outside += interval.duration();
-        times.blocked += interval.blocked;
-        times.preempted += interval.preempted;
-        Some(interval)
-    }
-
-    fn timed(&mut self, interval: Interval, end: u64) -> Option<Interval> {
+    /// Ends the interval of a vCPU, and adds it to the times of that.
+    #[inline]
+    fn end(&mut self, vcpu: VcpuId, end: u64) -> Option<&Interval> {
+        let state = &mut self.states[vcpu.index()];
+        state.is_open = false;
+        let interval = &mut state.interval;
         if end < interval.begin {
             self.unmatched.backwards += 1;
             return None;
         }
-        Some(Interval { end, ..interval })
+        interval.end = end;
+        if !matches!(self.window, Window::PerfPort | Window::PerfMemory) {
+            state.times.outside += interval.duration();
+            state.times.blocked += interval.blocked;
+            state.times.preempted += interval.preempted;
+        }
+        Some(interval)
     }
 
     /// An event of a CPU, such as an interrupt: of the vCPU that left its guest there.
@@ -298,8 +315,8 @@ impl Intervals {
                 let Some(state) = state else { return };
                 let runs =
                     state.run_state.is_none_or(|(run_state, _)| run_state == RunState::Running);
-                if let (true, Some(open)) = (runs, &mut state.open) {
-                    open.note(kind);
+                if runs && state.is_open {
+                    state.interval.note(kind);
                 }
             }
         }
@@ -314,7 +331,7 @@ impl Intervals {
             if elsewhere {
                 continue;
             }
-            self.unmatched.lost += u64::from(state.open.take().is_some());
+            self.unmatched.lost += u64::from(std::mem::take(&mut state.is_open));
             state.run_state = None;
             state.entered = None;
             state.perf_begin = None;
@@ -330,7 +347,7 @@ impl Intervals {
 
     /// What did not fit together. Exits that are open count as unmatched at the end.
     pub fn unmatched(&self) -> Unmatched {
-        let open = self.states.iter().filter(|state| state.open.is_some()).count();
+        let open = self.states.iter().filter(|state| state.is_open).count();
         Unmatched { at_end: open as u64, ..self.unmatched }
     }
 
@@ -342,7 +359,8 @@ impl Intervals {
 
 impl State {
     fn change(&mut self, to: RunState, time: u64) {
-        if let (Some((from, since)), Some(open)) = (self.run_state, &mut self.open) {
+        if let (Some((from, since)), true) = (self.run_state, self.is_open) {
+            let open = &mut self.interval;
             let elapsed = time.saturating_sub(since.max(open.begin));
             match from {
                 RunState::Running => {}
@@ -356,6 +374,7 @@ impl State {
 
 impl Interval {
     /// What the exit itself tells.
+    #[inline]
     fn know(&mut self, reason: Option<u32>, isa: Isa, info: [u64; 2]) {
         let Some(reason) = reason else { return };
         self.interrupted = match isa {

@@ -14,7 +14,7 @@ pub use tally::{By, Key, MOST_KEYS, Sums};
 
 use crate::error::Error;
 use crate::event::{Event, Isa, Kind, Paravirtual};
-use crate::source::Source;
+use crate::source::{Source, Take};
 use run_states::AllRunStates;
 use rustc_hash::FxHashMap;
 use tally::Tally;
@@ -43,7 +43,9 @@ pub struct Account {
     tally: Tally,
     run_states: AllRunStates,
     paravirtual: FxHashMap<(u32, Paravirtual), u64>,
-    span: Option<(u64, u64)>,
+    /// Times of the first and of the last event; the first behind the last before there is one.
+    first: u64,
+    last: u64,
     /// Largest reason of an unsaid numbering.
     largest_unsaid: Option<u32>,
     /// The numbering that the trace tells.
@@ -67,7 +69,8 @@ impl Account {
             options,
             run_states: AllRunStates::default(),
             paravirtual: FxHashMap::default(),
-            span: None,
+            first: u64::MAX,
+            last: 0,
             largest_unsaid: None,
             isa: None,
             user_space_told: false,
@@ -76,21 +79,14 @@ impl Account {
     }
 
     /// Takes the next event; returns the interval that ends with it.
-    #[inline]
-    pub fn event(&mut self, event: &Event) -> Option<Interval> {
-        let (first, last) = self.span.unwrap_or((event.time, event.time));
-        self.span = Some((first.min(event.time), last.max(event.time)));
+    // Where an event is made, its kind is known, so that half of this falls away.
+    #[inline(always)]
+    pub fn event(&mut self, event: &Event) -> Option<&Interval> {
+        self.first = self.first.min(event.time);
+        self.last = self.last.max(event.time);
         match event.kind {
             Kind::Exit { .. } | Kind::Entry => {}
-            Kind::RunState(_) | Kind::Lost { .. } => self.run_states.event(event),
-            Kind::Paravirtual(entry) => {
-                let vcpu = event.vcpu.map_or(u32::MAX, |vcpu| vcpu.0);
-                *self.paravirtual.entry((vcpu, entry)).or_default() += 1;
-                return None;
-            }
-            Kind::UserspaceExit { .. } => self.user_space_told = true,
-            Kind::IrqEnter => self.interrupts_told = true,
-            _ => {}
+            _ => self.note(event),
         }
         let interval = self.intervals.event(event)?;
         match interval.isa {
@@ -102,8 +98,23 @@ impl Account {
             true => interval.handling(),
             false => interval.duration(),
         };
-        self.tally.add(&interval, duration, &self.options.edges);
+        self.tally.add(interval, duration, &self.options.edges);
         Some(interval)
+    }
+
+    /// What events besides exits and entries tell.
+    #[inline(never)]
+    fn note(&mut self, event: &Event) {
+        match event.kind {
+            Kind::RunState(_) | Kind::Lost { .. } => self.run_states.event(event),
+            Kind::Paravirtual(entry) => {
+                let vcpu = event.vcpu.map_or(u32::MAX, |vcpu| vcpu.0);
+                *self.paravirtual.entry((vcpu, entry)).or_default() += 1;
+            }
+            Kind::UserspaceExit { .. } => self.user_space_told = true,
+            Kind::IrqEnter => self.interrupts_told = true,
+            _ => {}
+        }
     }
 
     /// Reads a trace to its end.
@@ -111,9 +122,14 @@ impl Account {
     /// # Errors
     /// Those of the source; [`Error::NothingFound`] if nothing of it can be accounted.
     pub fn run<S: Source>(mut self, source: &mut S) -> Result<ExitReport, Error> {
-        while let Some(event) = source.next_event()? {
-            self.event(&event);
-        }
+        source.each_event(&mut self)?;
         self.finish(source)
+    }
+}
+
+impl Take for Account {
+    #[inline(always)]
+    fn take(&mut self, event: &Event) {
+        self.event(event);
     }
 }

@@ -153,7 +153,7 @@ impl Account {
             without_key: total.durations.count().saturating_sub(with_key),
             total,
             rows,
-            span: self.span.unwrap_or_default(),
+            span: if self.first <= self.last { (self.first, self.last) } else { (0, 0) },
             vcpus,
             paravirtual,
             unmatched,

@@ -79,14 +79,17 @@ impl Sums {
         self.bins.iter_mut().zip(&other.bins).for_each(|(ours, theirs)| *ours += theirs);
     }
 
+    #[inline]
     fn add(&mut self, interval: &Interval, duration: u64, edges: &[u64]) {
         self.durations.add(duration);
         self.blocked += interval.blocked;
         self.preempted += interval.preempted;
-        self.userspace += u64::from(interval.userspace);
-        self.emulated += u64::from(interval.emulated);
-        self.interrupted += u64::from(interval.interrupted);
-        self.userspace_and_interrupted += u64::from(interval.userspace && interval.interrupted);
+        if interval.userspace | interval.emulated | interval.interrupted {
+            self.userspace += u64::from(interval.userspace);
+            self.emulated += u64::from(interval.emulated);
+            self.interrupted += u64::from(interval.interrupted);
+            self.userspace_and_interrupted += u64::from(interval.userspace && interval.interrupted);
+        }
         if !edges.is_empty() {
             self.bins.resize(edges.len() + 1, 0);
             self.bins[edges.partition_point(|&edge| edge <= duration)] += 1;
@@ -97,12 +100,35 @@ impl Sums {
 /// A key, its sums, and those of its second keys.
 pub(super) type Keyed = (Key, Sums, Vec<(Key, Sums)>);
 
+/// Keys, and the place of their sums.
+type Recent = ((Key, Option<Key>), usize);
+
+/// Number of keys met last that are found without the map.
+const RECENT: usize = 256;
+
+/// Where among those keys are kept.
+#[inline(always)]
+fn slot((outer, inner): (Key, Option<Key>)) -> usize {
+    let spread = |key: Key| match key {
+        Key::Reason(_, reason) => reason.map_or(255, |reason| reason ^ reason >> 8) as usize,
+        Key::Port(port) => usize::from(port ^ port >> 8),
+        Key::Direction(write) => write.map_or(2, usize::from),
+        // Registers of devices lie some words from each other.
+        Key::Address(address) => (address >> 2 ^ address >> 10 ^ address >> 18) as usize,
+        Key::Scenario(scenario) => scenario as usize,
+        Key::Vcpu(vcpu) => vcpu.index(),
+        Key::Others => 0,
+    };
+    (spread(outer) + inner.map_or(0, |inner| 1 + 67 * spread(inner))) % RECENT
+}
+
 /// Sums by key, and by a second key within.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
     by: By,
     places: FxHashMap<(Key, Option<Key>), usize>,
-    last: ((Key, Option<Key>), usize),
+    /// Keys met last and their places, by [`slot`].
+    recent: Box<[Recent; RECENT]>,
     sums: Vec<((Key, Option<Key>), Sums)>,
     /// Of intervals that have no key.
     keyless: Sums,
@@ -111,27 +137,50 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn new(by: By) -> Self {
         // No interval is of others by itself.
-        let last = ((Key::Others, Some(Key::Others)), usize::MAX);
-        Tally { by, places: FxHashMap::default(), last, sums: Vec::new(), keyless: Sums::default() }
+        let none = ((Key::Others, Some(Key::Others)), usize::MAX);
+        let recent = Box::new([none; RECENT]);
+        Tally {
+            by,
+            places: FxHashMap::default(),
+            recent,
+            sums: Vec::new(),
+            keyless: Sums::default(),
+        }
     }
 
     pub(super) fn add(&mut self, interval: &Interval, duration: u64, edges: &[u64]) {
         let reason = Key::Reason(interval.isa, interval.reason);
-        let keys = match self.by {
-            By::Reason => Some((reason, None)),
-            By::Port => interval
-                .port
-                .map(|PortAccess { port, write }| (Key::Port(port), Some(Key::Direction(write)))),
-            By::Address => interval.address.map(|address| {
-                (Key::Address(address), Some(Key::Direction(interval.address_write)))
-            }),
-            By::Scenario => Some((Key::Scenario(Scenario::of(interval)), Some(reason))),
-            By::Vcpu => Some((Key::Vcpu(interval.vcpu), Some(reason))),
-        };
-        let Some((outer, inner)) = keys else {
-            self.keyless.add(interval, duration, edges);
-            return;
-        };
+        let by = self.by;
+        let mut add = |outer, inner| self.add_to(outer, inner, interval, duration, edges);
+        match by {
+            By::Reason => add(reason, None),
+            By::Port => match interval.port {
+                Some(PortAccess { port, write }) => {
+                    add(Key::Port(port), Some(Key::Direction(write)));
+                }
+                None => self.keyless.add(interval, duration, edges),
+            },
+            By::Address => match interval.address {
+                Some(address) => {
+                    add(Key::Address(address), Some(Key::Direction(interval.address_write)));
+                }
+                None => self.keyless.add(interval, duration, edges),
+            },
+            By::Scenario => add(Key::Scenario(Scenario::of(interval)), Some(reason)),
+            By::Vcpu => add(Key::Vcpu(interval.vcpu), Some(reason)),
+        }
+    }
+
+    // Inlined, what is known of the keys saves most of comparing them.
+    #[inline(always)]
+    fn add_to(
+        &mut self,
+        outer: Key,
+        inner: Option<Key>,
+        interval: &Interval,
+        duration: u64,
+        edges: &[u64],
+    ) {
         let place = self.place((outer, None));
         self.sums[place].1.add(interval, duration, edges);
         if inner.is_some() {
@@ -143,24 +192,27 @@ impl Tally {
         }
     }
 
+    #[inline(always)]
     fn place(&mut self, keys: (Key, Option<Key>)) -> usize {
-        if self.last.0 == keys {
-            return self.last.1;
-        }
-        let room = self.sums.len() < MOST_KEYS;
+        let recent = &self.recent[slot(keys)];
+        if recent.0 == keys { recent.1 } else { self.find(keys) }
+    }
+
+    fn find(&mut self, keys: (Key, Option<Key>)) -> usize {
         let place = match self.places.get(&keys) {
             Some(&place) => place,
             None => {
-                let keys = if room { keys } else { (Key::Others, None) };
+                let room = self.sums.len() < MOST_KEYS;
+                let kept = if room { keys } else { (Key::Others, None) };
                 let next = self.sums.len();
-                let place = *self.places.entry(keys).or_insert(next);
+                let place = *self.places.entry(kept).or_insert(next);
                 if place == next {
-                    self.sums.push((keys, Sums::default()));
+                    self.sums.push((kept, Sums::default()));
                 }
                 place
             }
         };
-        self.last = (keys, place);
+        self.recent[slot(keys)] = (keys, place);
         place
     }
 
@@ -178,7 +230,8 @@ impl Tally {
     /// Sums by key, each with those of its second keys.
     pub(super) fn finish(self) -> Vec<Keyed> {
         let (mut outer, mut inner) = (Vec::new(), Vec::new());
-        for ((key, second), sums) in self.sums {
+        for ((key, second), mut sums) in self.sums {
+            sums.durations.settle();
             match second {
                 None => outer.push((key, sums, Vec::new())),
                 Some(second) => inner.push((key, second, sums)),

@@ -53,11 +53,13 @@ pub(crate) fn reason_of_name(name: &str) -> Option<(Isa, u32)> {
 }
 
 /// The exit reason of an access to an I/O port.
+#[inline]
 pub(crate) fn is_port_exit(isa: Isa, reason: u32) -> bool {
     matches!((isa, reason), (Isa::Vmx, 30) | (Isa::Svm, 0x7b))
 }
 
 /// The exit reason of an external interrupt or NMI of the host.
+#[inline]
 pub(crate) fn is_interrupt_exit(isa: Isa, reason: u32, interrupt_info: u64) -> bool {
     match (isa, reason) {
         (Isa::Vmx, 1) | (Isa::Svm, 0x60 | 0x61) => true,
@@ -69,6 +71,7 @@ pub(crate) fn is_interrupt_exit(isa: Isa, reason: u32, interrupt_info: u64) -> b
 }
 
 /// The exit reason of a nested page fault whose second word is the guest-physical address.
+#[inline]
 pub(crate) fn is_nested_fault_exit(isa: Isa, reason: u32) -> bool {
     (isa, reason) == (Isa::Svm, 0x400)
 }

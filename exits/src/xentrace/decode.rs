@@ -4,8 +4,9 @@ use super::cursor::Record;
 use super::numbers::*;
 use crate::coverage::Coverage;
 use crate::event::{
-    Event, IDLE_DOMAIN, Isa, Kind, Paravirtual, PortAccess, RunState, VcpuId, VcpuName, Vcpus,
+    Event, IDLE_DOMAIN, Kind, Paravirtual, PortAccess, RunState, VcpuId, VcpuName, Vcpus,
 };
+use crate::source::Take;
 
 /// Follows which vCPU runs on which CPU.
 #[derive(Default)]
@@ -13,8 +14,6 @@ pub(super) struct Decoder {
     vcpus: Vcpus,
     /// By CPU.
     running: Vec<Occupant>,
-    /// Records of no interest by class, in the order of [`CLASSES`], and what is in none.
-    skipped: [u64; CLASSES.len() + 1],
 }
 
 /// What runs on a CPU.
@@ -33,19 +32,17 @@ impl Decoder {
         &self.vcpus
     }
 
-    /// Tells what was skipped since the last time.
-    pub(super) fn tell_skipped(&mut self, coverage: &mut Coverage) {
-        for (class, count) in std::mem::take(&mut self.skipped).into_iter().enumerate() {
-            if count > 0 {
-                coverage.skip(class_name(class), count);
-            }
-        }
-    }
-
     fn vcpu(&mut self, domain: u16, number: u16) -> VcpuId {
         self.vcpus.id(VcpuName::Xen { domain, number })
     }
 
+    /// Whether it is known which vCPU runs on a CPU.
+    #[inline]
+    pub(super) fn knows(&self, cpu: usize) -> bool {
+        self.running.get(cpu).is_some_and(|occupant| matches!(occupant, Occupant::Vcpu(_)))
+    }
+
+    #[inline]
     fn occupant(&mut self, cpu: u16) -> &mut Occupant {
         let at = usize::from(cpu);
         if self.running.len() <= at {
@@ -55,6 +52,7 @@ impl Decoder {
     }
 
     /// The vCPU that an event on this CPU is of.
+    #[inline]
     fn current(&mut self, cpu: u16, coverage: &mut Coverage) -> Option<VcpuId> {
         match *self.occupant(cpu) {
             Occupant::Vcpu(vcpu) => Some(vcpu),
@@ -66,77 +64,79 @@ impl Decoder {
         }
     }
 
-    /// The event that a record is; `None` for one that says nothing about exits.
+    /// Gives `take` the event that a record is, if it is one.
+    // Each arm makes its event where it stays: moving one costs more than decoding it.
     #[inline]
     pub(super) fn decode(
         &mut self,
         record: &Record,
         cpu: u16,
         coverage: &mut Coverage,
-    ) -> Option<Event> {
-        let kind = match record.event & !LONG & !NESTED {
-            VMENTRY => Kind::Entry,
-            VMX_EXIT => exit(record, Isa::Unsaid, coverage)?,
-            SVM_EXIT => exit(record, Isa::Svm, coverage)?,
-            PORT_READ => port(record, false, coverage)?,
-            PORT_WRITE => port(record, true, coverage)?,
-            MEMORY_READ => memory(record, false, coverage)?,
-            MEMORY_WRITE => memory(record, true, coverage)?,
-            NESTED_FAULT => {
-                Kind::NestedFault { address: at_least(record.long(0), record, coverage)? }
+        take: &mut impl Take,
+    ) -> Option<()> {
+        let time = record.time;
+        match record.meaning {
+            Meaning::Entry => {
+                let vcpu = Some(self.current(cpu, coverage)?);
+                take.take(&Event { time, cpu, vcpu, kind: Kind::Entry });
             }
-            INTERRUPT => Kind::IrqEnter,
-            _ => return self.decode_other(record, cpu, coverage),
-        };
-        let vcpu = self.current(cpu, coverage)?;
-        Some(Event { time: record.time, cpu, vcpu: Some(vcpu), kind })
+            Meaning::Exit(isa) => {
+                let reason = Some(at_least(record.word(0), record, coverage)?);
+                let rip = match record.event & LONG {
+                    0 => record.word(1).map_or(0, u64::from),
+                    _ => record.long(1).unwrap_or(0),
+                };
+                let vcpu = Some(self.current(cpu, coverage)?);
+                let kind = Kind::Exit { reason, isa, rip, info: [0; 2] };
+                take.take(&Event { time, cpu, vcpu, kind });
+            }
+            _ => take.take(&self.decode_other(record, cpu, coverage)?),
+        }
+        Some(())
     }
 
+    /// The event of a record that is neither entry nor exit, if it is one.
     fn decode_other(
         &mut self,
         record: &Record,
         cpu: u16,
         coverage: &mut Coverage,
     ) -> Option<Event> {
-        match record.event & RUNSTATE_MASK {
-            RUNSTATE_CHANGE => return self.run_state(record, cpu, coverage),
-            CONTINUE_RUNNING => {
+        let kind = match record.meaning {
+            Meaning::Port(write) => {
+                let port = at_least(record.word(0), record, coverage)? as u16;
+                Kind::Port(PortAccess { port, write: Some(write) })
+            }
+            Meaning::Memory(write) => {
+                let address = match record.event & LONG {
+                    0 => record.word(0).map(u64::from),
+                    _ => record.long(0),
+                };
+                let address = at_least(address, record, coverage)?;
+                Kind::Memory { address, write, done: true }
+            }
+            Meaning::NestedFault => {
+                Kind::NestedFault { address: at_least(record.long(0), record, coverage)? }
+            }
+            Meaning::Interrupt => Kind::IrqEnter,
+            Meaning::Paravirtual => Kind::Paravirtual(paravirtual(record, coverage)?),
+            Meaning::RunState => return self.run_state(record, cpu, coverage),
+            Meaning::ContinueRunning => {
                 let vcpu = self.scheduled(record, coverage)?;
                 *self.occupant(cpu) = Occupant::Vcpu(vcpu);
                 let kind = Kind::RunState(RunState::Running);
                 return Some(Event { time: record.time, cpu, vcpu: Some(vcpu), kind });
             }
-            _ => {}
-        }
-        match record.event {
-            LOST_RECORDS => return Some(self.lost(record, cpu, coverage)),
-            WRAP_BUFFER => {
-                coverage.skip("padding", 1);
-                return None;
-            }
-            // A window's head within a window tells nothing new.
-            CPU_CHANGE => {
-                coverage.skip("heads of windows", 1);
-                return None;
-            }
-            _ => {}
-        }
-        match record.event & !0xfff {
-            PV_ENTRY | PV_SUBCALL => {
-                let kind = Kind::Paravirtual(paravirtual(record, coverage)?);
-                let vcpu = self.current(cpu, coverage)?;
-                Some(Event { time: record.time, cpu, vcpu: Some(vcpu), kind })
-            }
-            _ => {
-                self.skipped[class(record.event)] += 1;
-                None
-            }
-        }
+            Meaning::Lost => return Some(self.lost(record, cpu, coverage)),
+            Meaning::Entry | Meaning::Exit(_) | Meaning::Skipped(_) => return None,
+        };
+        let vcpu = self.current(cpu, coverage)?;
+        Some(Event { time: record.time, cpu, vcpu: Some(vcpu), kind })
     }
 
     /// The vCPU that a record of the scheduler names: number in the low half, domain in the high.
     fn scheduled(&mut self, record: &Record, coverage: &mut Coverage) -> Option<VcpuId> {
-        let word = at_least(record.data().first().copied(), record, coverage)?;
+        let word = at_least(record.word(0), record, coverage)?;
         Some(self.vcpu((word >> 16) as u16, word as u16))
     }
 
@@ -158,14 +158,14 @@ impl Decoder {
 
     /// Behind lost records runs the vCPU that the record names.
     fn lost(&mut self, record: &Record, cpu: u16, coverage: &mut Coverage) -> Event {
-        let records = record.data().first().map_or(0, |&count| u64::from(count));
+        let records = record.word(0).map_or(0, u64::from);
         coverage.lost += records;
         coverage.losses += 1;
         let before = match *self.occupant(cpu) {
             Occupant::Vcpu(vcpu) => Some(vcpu),
             _ => None,
         };
-        if let Some(&word) = record.data().get(1) {
+        if let Some(word) = record.word(1) {
             let (domain, number) = (word as u16, (word >> 16) as u16);
             let occupant = match domain <= IDLE_DOMAIN {
                 true => Occupant::Vcpu(self.vcpu(domain, number)),
@@ -186,24 +186,6 @@ fn at_least<T>(found: Option<T>, record: &Record, coverage: &mut Coverage) -> Op
     found
 }
 
-fn exit(record: &Record, isa: Isa, coverage: &mut Coverage) -> Option<Kind> {
-    let reason = at_least(record.data().first().copied(), record, coverage)?;
-    let short = || record.data().get(1).map(|&word| u64::from(word));
-    let rip = if record.event & LONG != 0 { record.long(1) } else { short() };
-    Some(Kind::Exit { reason: Some(reason), isa, rip: rip.unwrap_or(0), info: [0; 2] })
-}
-
-fn port(record: &Record, write: bool, coverage: &mut Coverage) -> Option<Kind> {
-    let port = at_least(record.data().first().copied(), record, coverage)?;
-    Some(Kind::Port(PortAccess { port: port as u16, write: Some(write) }))
-}
-
-fn memory(record: &Record, write: bool, coverage: &mut Coverage) -> Option<Kind> {
-    let short = || record.data().first().map(|&word| u64::from(word));
-    let address = if record.event & LONG != 0 { record.long(0) } else { short() };
-    Some(Kind::Memory { address: at_least(address, record, coverage)?, write, done: true })
-}
-
 /// Numbers of the entries that have more than a number.
 const HYPERCALL: u32 = 1;
 const TRAP: u32 = 3;
@@ -213,9 +195,7 @@ const SUBCALL: u32 = 14;
 fn paravirtual(record: &Record, coverage: &mut Coverage) -> Option<Paravirtual> {
     let minor = record.event & 0xff;
     let long = record.event & LONG != 0;
-    let word = |at: usize, coverage: &mut Coverage| {
-        at_least(record.data().get(at).copied(), record, coverage)
-    };
+    let word = |at: usize, coverage: &mut Coverage| at_least(record.word(at), record, coverage);
     Some(match minor {
         // Instruction pointer, then rAX.
         HYPERCALL => Paravirtual::Hypercall(word(if long { 2 } else { 1 }, coverage)?),

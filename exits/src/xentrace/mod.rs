@@ -15,17 +15,23 @@ use crate::coverage::Coverage;
 use crate::error::Error;
 use crate::event::{Event, Unit, Vcpus};
 use crate::read_at::ReadAt;
-use crate::source::Source;
+use crate::source::{Source, Take};
 use cursor::Cursor;
 use decode::Decoder;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use windows::Windows;
 
 /// Reads a trace in today's layout, from a file: windows of several CPUs are read side by side.
 pub struct Xentrace<F> {
     windows: Windows<F>,
-    cursors: Vec<Option<Cursor>>,
-    /// The CPU whose record is next, and the time up to which no other CPU's is due.
-    current: Option<(usize, u64)>,
+    cursors: Vec<Cursor>,
+    /// The CPU whose record is next; behind the last one at the end.
+    current: usize,
+    /// The others that have records, by the times of those: the least is on top.
+    waiting: BinaryHeap<Reverse<(u64, usize)>>,
+    /// The least of those times.
+    until: u64,
     decoder: Decoder,
     coverage: Coverage,
 }
@@ -53,13 +59,15 @@ impl<F: ReadAt> Xentrace<F> {
         let mut xentrace = Xentrace {
             windows: Windows::new(file),
             cursors: Vec::new(),
-            current: None,
+            current: usize::MAX,
+            waiting: BinaryHeap::new(),
+            until: 0,
             decoder: Decoder::default(),
             coverage: Coverage::default(),
         };
         xentrace.windows.first_round(&mut xentrace.coverage)?;
         xentrace.open_cpus()?;
-        xentrace.choose();
+        xentrace.leave();
         Ok(xentrace)
     }
 
@@ -67,61 +75,100 @@ impl<F: ReadAt> Xentrace<F> {
     fn open_cpus(&mut self) -> Result<(), Error> {
         while self.cursors.len() < self.windows.cpus() {
             let cpu = self.cursors.len();
-            // Searching for the first window of a CPU would read ahead to the end.
             let mut cursor = Cursor::new(cpu);
-            let has_records = cursor.advance(&mut self.windows, &mut self.coverage)?;
-            self.cursors.push(has_records.then_some(cursor));
+            if cursor.refill(&mut self.windows, &mut self.coverage)? {
+                self.waiting.push(Reverse((cursor.record.time, cpu)));
+            }
+            self.cursors.push(cursor);
+        }
+        self.until = self.waiting.peek().map_or(u64::MAX, |first| first.0.0);
+        Ok(())
+    }
+
+    /// Goes to the CPU whose record is the first of those that wait.
+    fn leave(&mut self) {
+        self.current = self.waiting.pop().map_or(usize::MAX, |first| first.0.1);
+        self.until = self.waiting.peek().map_or(u64::MAX, |first| first.0.0);
+    }
+
+    /// The same, and the CPU that was read last waits with its record of that time.
+    fn change(&mut self, time: u64) {
+        if let Some(mut first) = self.waiting.peek_mut() {
+            let waits = Reverse((time, self.current));
+            self.current = std::mem::replace(&mut *first, waits).0.1;
+        }
+        self.until = self.waiting.peek().map_or(u64::MAX, |first| first.0.0);
+    }
+
+    /// Reads more of the current CPU, whose last record was of that time, or leaves it at its end.
+    #[cold]
+    fn refill(&mut self, time: &mut u64) -> Result<(), Error> {
+        let cursor = &mut self.cursors[self.current];
+        let found = cursor.refill(&mut self.windows, &mut self.coverage)?;
+        if found {
+            self.coverage.clock_steps += u64::from(cursor.record.time < *time);
+            *time = cursor.record.time;
+        }
+        self.open_cpus()?;
+        if !found {
+            self.leave();
+            *time = 0;
         }
         Ok(())
     }
 
-    /// Finds the CPU whose record is next.
-    fn choose(&mut self) {
-        let mut first: Option<(u64, usize)> = None;
-        let mut second = u64::MAX;
-        for (cpu, cursor) in self.cursors.iter().enumerate() {
-            let Some(cursor) = cursor else { continue };
-            let time = cursor.record.time;
-            match first {
-                Some((least, _)) if time >= least => second = second.min(time),
-                _ => {
-                    second = first.map_or(second, |(least, _)| least);
-                    first = Some((time, cpu));
-                }
+    /// Gives `take` the event of the next record, if that is one, and goes on to the record behind
+    /// it; with `run`, the same with all records behind it that only tell of the vCPU that the CPU
+    /// runs. False at the end.
+    ///
+    /// Between changes of who runs where, events of different CPUs are of different vCPUs, so that
+    /// their order among each other tells nothing. To leave it saves most of the changes from one CPU
+    /// to another.
+    #[inline]
+    fn step(&mut self, run: bool, take: &mut impl Take) -> Result<bool, Error> {
+        let cpu = self.current;
+        let Some(cursor) = self.cursors.get_mut(cpu) else {
+            self.finish();
+            return Ok(false);
+        };
+        let mut time = cursor.record.time;
+        loop {
+            self.decoder.decode(&cursor.record, cpu as u16, &mut self.coverage, take);
+            if !cursor.advance() {
+                self.refill(&mut time)?;
+                break;
+            }
+            self.coverage.clock_steps += u64::from(cursor.record.time < time);
+            time = cursor.record.time;
+            if !(run && cursor.record.meaning.is_of_one_vcpu() && self.decoder.knows(cpu)) {
+                break;
             }
         }
-        self.current = first.map(|(_, cpu)| (cpu, second));
+        if time > self.until {
+            self.change(time);
+        }
+        Ok(true)
+    }
+
+    /// Tells in the coverage what the cursors counted.
+    fn finish(&mut self) {
+        for cursor in &mut self.cursors {
+            cursor.tell(&mut self.coverage);
+        }
     }
 }
 
 impl<F: ReadAt> Source for Xentrace<F> {
     fn next_event(&mut self) -> Result<Option<Event>, Error> {
-        loop {
-            let Some((cpu, until)) = self.current else {
-                self.decoder.tell_skipped(&mut self.coverage);
-                return Ok(None);
-            };
-            let Some(cursor) = self.cursors[cpu].as_mut() else {
-                self.choose();
-                continue;
-            };
-            let event = self.decoder.decode(&cursor.record, cpu as u16, &mut self.coverage);
-            let time = cursor.record.time;
-            if !cursor.advance(&mut self.windows, &mut self.coverage)? {
-                self.cursors[cpu] = None;
-                self.open_cpus()?;
-                self.choose();
-            } else if cursor.record.time < time {
-                self.coverage.clock_steps += 1;
-                self.choose();
-            } else if cursor.record.time > until || self.cursors.len() < self.windows.cpus() {
-                self.open_cpus()?;
-                self.choose();
-            }
-            if event.is_some() {
-                return Ok(event);
-            }
-        }
+        let mut found = None;
+        while found.is_none() && self.step(false, &mut |event: &Event| found = Some(*event))? {}
+        Ok(found)
+    }
+
+    #[inline]
+    fn each_event(&mut self, take: &mut impl Take) -> Result<(), Error> {
+        while self.step(true, take)? {}
+        Ok(())
     }
 
     fn vcpus(&self) -> &Vcpus {

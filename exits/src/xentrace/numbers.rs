@@ -1,4 +1,6 @@
-//! Numbers of events (xen/include/public/trace.h).
+//! Numbers of events (xen/include/public/trace.h), and what they tell.
+
+use crate::event::Isa;
 
 pub(super) const LOST_RECORDS: u32 = 0x1_f001;
 pub(super) const WRAP_BUFFER: u32 = 0x1_f002;
@@ -44,13 +46,88 @@ pub(super) const CLASSES: [(u32, &str); 15] = [
     (0x800f, "guest's own"),
 ];
 
+/// What a record tells, by its event's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// Entry of a guest.
+    Entry,
+    /// Exit of a guest, in a numbering.
+    Exit(Isa),
+    /// Access to a port; true for a write.
+    Port(bool),
+    /// Access to a device's memory; true for a write.
+    Memory(bool),
+    NestedFault,
+    Interrupt,
+    RunState,
+    ContinueRunning,
+    Lost,
+    Paravirtual,
+    /// Nothing about exits: place of what it is called in reports, see [`skipped_name`].
+    Skipped(u8),
+}
+
+/// Names of what is skipped that have no class: behind the classes.
+const OTHERS: [&str; 3] = ["unknown classes", "padding", "heads of windows"];
+
+/// Number of names of what is skipped.
+pub(super) const SKIPPED_NAMES: usize = CLASSES.len() + OTHERS.len();
+
+/// What is skipped is called so.
+pub(super) fn skipped_name(place: usize) -> &'static str {
+    match CLASSES.get(place) {
+        Some(known) => known.1,
+        None => OTHERS[place - CLASSES.len()],
+    }
+}
+
+impl Meaning {
+    /// Of the event of that number.
+    #[inline]
+    pub(super) fn of(event: u32) -> Meaning {
+        match event & !LONG & !NESTED {
+            VMENTRY => Meaning::Entry,
+            VMX_EXIT => Meaning::Exit(Isa::Unsaid),
+            SVM_EXIT => Meaning::Exit(Isa::Svm),
+            PORT_READ => Meaning::Port(false),
+            PORT_WRITE => Meaning::Port(true),
+            MEMORY_READ => Meaning::Memory(false),
+            MEMORY_WRITE => Meaning::Memory(true),
+            NESTED_FAULT => Meaning::NestedFault,
+            INTERRUPT => Meaning::Interrupt,
+            _ => Meaning::of_other(event),
+        }
+    }
+
+    /// True if it tells of nothing but the vCPU that the CPU runs.
+    #[inline]
+    pub(super) fn is_of_one_vcpu(self) -> bool {
+        !matches!(self, Meaning::RunState | Meaning::ContinueRunning | Meaning::Lost)
+    }
+
+    fn of_other(event: u32) -> Meaning {
+        match event & RUNSTATE_MASK {
+            RUNSTATE_CHANGE => return Meaning::RunState,
+            CONTINUE_RUNNING => return Meaning::ContinueRunning,
+            _ => {}
+        }
+        match event & !0xfff {
+            PV_ENTRY | PV_SUBCALL => return Meaning::Paravirtual,
+            _ => {}
+        }
+        let place = match event {
+            LOST_RECORDS => return Meaning::Lost,
+            WRAP_BUFFER => CLASSES.len() + 1,
+            // A window's head within a window tells nothing new.
+            CPU_CHANGE => CLASSES.len() + 2,
+            _ => class(event),
+        };
+        Meaning::Skipped(place as u8)
+    }
+}
+
 /// Place of an event's class; behind the last one for an unknown one.
 pub(super) fn class(event: u32) -> usize {
     let class = event >> 12;
     CLASSES.iter().position(|known| known.0 == class).unwrap_or(CLASSES.len())
-}
-
-/// What a class is called, by its place.
-pub(super) fn class_name(class: usize) -> &'static str {
-    CLASSES.get(class).map_or("unknown classes", |known| known.1)
 }

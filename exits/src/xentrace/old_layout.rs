@@ -4,7 +4,7 @@
 //! VMX tells the reason, and the port of an I/O instruction, only at the entry that follows
 //! (`vmx_trace_vmentry`); SVM tells it at the exit, and writes no entries.
 
-use super::numbers::{LOST_RECORDS, class, class_name};
+use super::numbers::{LOST_RECORDS, class, skipped_name};
 use crate::coverage::Coverage;
 use crate::error::Error;
 use crate::event::{Event, Isa, Kind, PortAccess, RunState, Unit, VcpuId, VcpuName, Vcpus};
@@ -217,7 +217,7 @@ impl<R: Read> OldXentrace<R> {
                 push(self.running[at], Kind::Lost { records: data[0] });
                 self.running[at] = None;
             }
-            _ => self.coverage.skip(class_name(class(event)), 1),
+            _ => self.coverage.skip(skipped_name(class(event)), 1),
         }
     }
 }
