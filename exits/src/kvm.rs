@@ -21,6 +21,70 @@ pub(crate) enum KvmRecord {
     Lost { records: u64 },
 }
 
+impl KvmRecord {
+    /// The record that a tracepoint's fields make, by its name in Linux or in lttng-modules
+    /// (instrumentation/events/arch/x86/kvm): `Some(None)` if it says nothing about exits, `None`
+    /// if it lacks a field that it should have.
+    pub(crate) fn of_fields(
+        event: &str,
+        get: impl Fn(&str) -> Option<u64>,
+    ) -> Option<Option<KvmRecord>> {
+        let vcpu = || get("vcpu_id").map(|vcpu| vcpu as u32);
+        let thread = |linux: &str, lttng: &str| get(linux).or_else(|| get(lttng));
+        Some(Some(match event {
+            "kvm_entry" | "kvm_x86_entry" => KvmRecord::Entry { vcpu: vcpu() },
+            "kvm_exit" | "kvm_x86_exit" => KvmRecord::Exit {
+                vcpu: vcpu(),
+                // KVM_ISA_VMX and KVM_ISA_SVM (arch/x86/kvm/trace.h).
+                isa: match get("isa") {
+                    Some(1) => Isa::Vmx,
+                    Some(2) => Isa::Svm,
+                    _ => Isa::Unsaid,
+                },
+                reason: Some(get("exit_reason")? as u32),
+                rip: get("guest_rip").unwrap_or(0),
+                info: [get("info1").unwrap_or(0), get("info2").unwrap_or(0)],
+            },
+            // KVM_PIO_OUT is 1.
+            "kvm_pio" | "kvm_x86_pio" => KvmRecord::Port(PortAccess {
+                port: get("port")? as u16,
+                write: Some(get("rw")? == 1),
+            }),
+            // KVM_TRACE_MMIO_READ_UNSATISFIED, _READ and _WRITE (include/trace/events/kvm.h).
+            "kvm_mmio" => {
+                let kind = get("type")?;
+                KvmRecord::Memory { address: get("gpa")?, write: kind == 2, done: kind != 0 }
+            }
+            "kvm_page_fault" | "kvm_x86_page_fault" => {
+                KvmRecord::PageFault { address: get("fault_address")? }
+            }
+            "kvm_userspace_exit" => {
+                KvmRecord::UserspaceExit { reason: get("reason").map(|reason| reason as u32) }
+            }
+            "kvm_emulate_insn" | "kvm_x86_emulate_insn" => KvmRecord::Emulate,
+            "kvm_write_tsc_offset" | "kvm_x86_write_tsc_offset" => KvmRecord::TscOffset {
+                vcpu: vcpu(),
+                previous: get("previous_tsc_offset")?,
+                next: get("next_tsc_offset")?,
+            },
+            "irq_handler_entry" => KvmRecord::Irq,
+            // TASK_REPORT and TASK_REPORT_IDLE (include/linux/sched.h): without one of their bits
+            // the thread can run.
+            "sched_switch" => KvmRecord::Switch {
+                previous: thread("prev_pid", "prev_tid")? as u32,
+                waits: get("prev_state")? & 0xff != 0,
+                next: thread("next_pid", "next_tid")? as u32,
+            },
+            _ => return Some(None),
+        }))
+    }
+
+    /// Whether a tracepoint of that name says something about exits.
+    pub(crate) fn is_of(event: &str) -> bool {
+        KvmRecord::of_fields(event, |_| Some(0)) != Some(None)
+    }
+}
+
 /// Where and when a record was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {

@@ -2,7 +2,7 @@
 
 use crate::coverage::Coverage;
 use crate::error::Error;
-use crate::event::{Event, Isa, PortAccess, Unit, Vcpus};
+use crate::event::{Event, Unit, Vcpus};
 use crate::kvm::{KvmDecoder, KvmRecord, Place};
 use crate::source::Source;
 use linux_perf_data::linux_perf_event_reader::{EventRecord, PerfEventType, RawData, RecordType};
@@ -25,7 +25,7 @@ pub struct PerfData<R: Read + Seek> {
 
 /// A tracepoint whose records say something about exits.
 struct Tracepoint {
-    name: &'static str,
+    name: String,
     fields: FxHashMap<String, Field>,
 }
 
@@ -35,20 +35,6 @@ struct Field {
     offset: usize,
     bytes: usize,
 }
-
-/// Tracepoints that say something about exits.
-const WANTED: [&str; 10] = [
-    "kvm_entry",
-    "kvm_exit",
-    "kvm_pio",
-    "kvm_mmio",
-    "kvm_page_fault",
-    "kvm_userspace_exit",
-    "kvm_emulate_insn",
-    "kvm_write_tsc_offset",
-    "irq_handler_entry",
-    "sched_switch",
-];
 
 impl<R: Read + Seek> PerfData<R> {
     /// Reads the file's head.
@@ -80,8 +66,8 @@ impl<R: Read + Seek> PerfData<R> {
             let name = found.map(|(name, _)| name.as_str());
             names.push(name.or(attribute.name()).unwrap_or("events without a name").to_owned());
             tracepoints.push(found.and_then(|(name, fields)| {
-                let name = WANTED.iter().find(|wanted| *wanted == name)?;
-                Some(Tracepoint { name, fields: fields.clone() })
+                let wanted = KvmRecord::is_of(name);
+                wanted.then(|| Tracepoint { name: name.clone(), fields: fields.clone() })
             }));
         }
         Ok(PerfData {
@@ -146,7 +132,7 @@ impl<R: Read + Seek> PerfData<R> {
             return true;
         };
         let (Some(raw), Some(time)) = (sample.raw, sample.timestamp) else {
-            let name = tracepoint.name;
+            let name = &tracepoint.name;
             self.coverage
                 .fault(|| format!("{name} without data or time; record with `perf record -R -T`"));
             return true;
@@ -158,9 +144,10 @@ impl<R: Read + Seek> PerfData<R> {
             process: sample.pid.map(|process| process as u32),
         };
         match tracepoint.record(raw) {
-            Some(record) => self.decoder.record(place, record),
+            Some(Some(record)) => self.decoder.record(place, record),
+            Some(None) => self.coverage.skip(&tracepoint.name, 1),
             None => {
-                let name = tracepoint.name;
+                let name = &tracepoint.name;
                 self.coverage.fault(|| format!("{name} lacks fields that are known"));
             }
         }
@@ -177,52 +164,8 @@ impl Tracepoint {
         Some(u64::from_le_bytes(wide))
     }
 
-    fn record(&self, raw: RawData<'_>) -> Option<KvmRecord> {
-        let get = |name: &str| self.number(raw, name);
-        let vcpu = || get("vcpu_id").map(|vcpu| vcpu as u32);
-        Some(match self.name {
-            "kvm_entry" => KvmRecord::Entry { vcpu: vcpu() },
-            "kvm_exit" => KvmRecord::Exit {
-                vcpu: vcpu(),
-                // KVM_ISA_VMX and KVM_ISA_SVM (arch/x86/kvm/trace.h).
-                isa: match get("isa") {
-                    Some(1) => Isa::Vmx,
-                    Some(2) => Isa::Svm,
-                    _ => Isa::Unsaid,
-                },
-                reason: Some(get("exit_reason")? as u32),
-                rip: get("guest_rip").unwrap_or(0),
-                info: [get("info1").unwrap_or(0), get("info2").unwrap_or(0)],
-            },
-            // KVM_PIO_OUT is 1.
-            "kvm_pio" => KvmRecord::Port(PortAccess {
-                port: get("port")? as u16,
-                write: Some(get("rw")? == 1),
-            }),
-            // KVM_TRACE_MMIO_READ_UNSATISFIED, _READ and _WRITE (include/trace/events/kvm.h).
-            "kvm_mmio" => {
-                let kind = get("type")?;
-                KvmRecord::Memory { address: get("gpa")?, write: kind == 2, done: kind != 0 }
-            }
-            "kvm_page_fault" => KvmRecord::PageFault { address: get("fault_address")? },
-            "kvm_userspace_exit" => {
-                KvmRecord::UserspaceExit { reason: get("reason").map(|reason| reason as u32) }
-            }
-            "kvm_emulate_insn" => KvmRecord::Emulate,
-            "kvm_write_tsc_offset" => KvmRecord::TscOffset {
-                vcpu: vcpu(),
-                previous: get("previous_tsc_offset")?,
-                next: get("next_tsc_offset")?,
-            },
-            "irq_handler_entry" => KvmRecord::Irq,
-            // TASK_REPORT (include/linux/sched.h): without one of its bits the thread can run.
-            "sched_switch" => KvmRecord::Switch {
-                previous: get("prev_pid")? as u32,
-                waits: get("prev_state")? & 0x7f != 0,
-                next: get("next_pid")? as u32,
-            },
-            _ => return None,
-        })
+    fn record(&self, raw: RawData<'_>) -> Option<Option<KvmRecord>> {
+        KvmRecord::of_fields(&self.name, |name| self.number(raw, name))
     }
 }
 

@@ -3,6 +3,7 @@
 mod babeltrace;
 mod lines;
 mod linux;
+mod records;
 
 pub use babeltrace::Babeltrace;
 pub use linux::{PerfScript, TraceCmd};
