@@ -1,5 +1,7 @@
 //! KVM's events, whatever tool wrote them.
 
+use crate::breakdown::{EventRef, FieldValue, Watch, add_probes};
+use crate::error::Error;
 use crate::event::{Event, Isa, Kind, PortAccess, RunState, VcpuId, VcpuName, Vcpus};
 use crate::names;
 use rustc_hash::FxHashMap;
@@ -96,6 +98,19 @@ pub(crate) struct Place {
     pub(crate) process: Option<u32>,
 }
 
+impl Place {
+    /// What every record tells, by names that conditions may use.
+    fn field(&self, name: &str) -> Option<FieldValue<'static>> {
+        let number = match name {
+            "cpu" => Some(u32::from(self.cpu)),
+            "tid" => self.thread,
+            "pid" => self.process,
+            _ => None,
+        };
+        number.map(|number| FieldValue::Number(number.into()))
+    }
+}
+
 /// Finds out which thread is which vCPU, and makes events of records.
 #[derive(Debug, Default)]
 pub(crate) struct KvmDecoder {
@@ -106,6 +121,8 @@ pub(crate) struct KvmDecoder {
     events: VecDeque<Event>,
     /// Reasons that no numbering has.
     reason_names: Vec<String>,
+    /// What probes are.
+    watch: Watch,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +141,16 @@ impl KvmDecoder {
 
     pub(crate) fn reason_names(&self) -> &[String] {
         &self.reason_names
+    }
+
+    /// Looks for probes from now on.
+    ///
+    /// # Errors
+    /// [`Error::Rules`] if they are not named as tracepoints are.
+    pub(crate) fn watch(&mut self, watch: Watch) -> Result<(), Error> {
+        watch.check(false)?;
+        self.watch = watch;
+        Ok(())
     }
 
     pub(crate) fn next(&mut self) -> Option<Event> {
@@ -176,6 +203,29 @@ impl KvmDecoder {
 
     fn thread_on(&self, cpu: u16) -> Option<u32> {
         self.running.get(usize::from(cpu)).copied().flatten()
+    }
+
+    /// Takes a record of `event`: what it says of exits, if anything, and the probes that it is by
+    /// its fields. False if it is of no interest.
+    pub(crate) fn take<'f>(
+        &mut self,
+        place: Place,
+        event: &str,
+        record: Option<KvmRecord>,
+        get: impl Fn(&str) -> Option<FieldValue<'f>>,
+    ) -> bool {
+        if self.watch.is_empty() {
+            record.into_iter().for_each(|record| self.record(place, record));
+            return record.is_some();
+        }
+        let field = |name: &str| get(name).or_else(|| place.field(name));
+        let probes = self.watch.probes(EventRef::Name(event), field);
+        let (own, is_probe) = (self.events.len(), !probes.is_empty());
+        record.into_iter().for_each(|record| self.record(place, record));
+        let thread = place.thread.or_else(|| self.thread_on(place.cpu));
+        let vcpu = thread.and_then(|thread| Some(self.threads.get(&thread)?.vcpu));
+        add_probes(&mut self.events, own, probes, (place.time, place.cpu, vcpu));
+        record.is_some() || is_probe
     }
 
     /// Takes a record; what it means is then in [`KvmDecoder::next`].

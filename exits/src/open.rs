@@ -1,5 +1,6 @@
 //! A trace from a file or a pipe, whatever its format.
 
+use crate::breakdown::Watch;
 use crate::coverage::Coverage;
 use crate::detect::{BEGINNING, Format, old_layout};
 use crate::error::Error;
@@ -154,6 +155,10 @@ impl Source for AnyTrace {
     #[inline]
     fn next_event(&mut self) -> Result<Option<Event>, Error> {
         each!(&mut self.source, source => source.next_event())
+    }
+
+    fn watch(&mut self, watch: Watch) -> Result<(), Error> {
+        each!(&mut self.source, source => source.watch(watch))
     }
 
     fn vcpus(&self) -> &Vcpus {

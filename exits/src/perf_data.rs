@@ -1,5 +1,6 @@
 //! `perf.data`, decoded by the formats of its tracepoints that are in it.
 
+use crate::breakdown::{EventRef, FieldValue, Watch};
 use crate::coverage::Coverage;
 use crate::error::Error;
 use crate::event::{Event, Unit, Vcpus};
@@ -14,7 +15,7 @@ use std::io::{Read, Seek};
 pub struct PerfData<R: Read + Seek> {
     file: PerfFile,
     records: PerfRecordIter<R>,
-    /// By the number of the event in the file's attributes; `None` for one of no interest.
+    /// By the number of the event in the file's attributes; `None` for one that is no tracepoint.
     tracepoints: Vec<Option<Tracepoint>>,
     names: Vec<String>,
     decoder: KvmDecoder,
@@ -23,10 +24,12 @@ pub struct PerfData<R: Read + Seek> {
     ended: bool,
 }
 
-/// A tracepoint whose records say something about exits.
+/// A tracepoint.
 struct Tracepoint {
     name: String,
     fields: FxHashMap<String, Field>,
+    /// Whether its records say something about exits, or may be probes.
+    is_wanted: bool,
 }
 
 /// Where a field is in a record.
@@ -34,6 +37,17 @@ struct Tracepoint {
 struct Field {
     offset: usize,
     bytes: usize,
+    form: Form,
+}
+
+/// What a field is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Number,
+    /// Characters up to a zero.
+    Text,
+    /// Offset and length, in 16 bits each, of such characters (`__data_loc`).
+    TextElsewhere,
 }
 
 impl<R: Read + Seek> PerfData<R> {
@@ -65,9 +79,10 @@ impl<R: Read + Seek> PerfData<R> {
             };
             let name = found.map(|(name, _)| name.as_str());
             names.push(name.or(attribute.name()).unwrap_or("events without a name").to_owned());
-            tracepoints.push(found.and_then(|(name, fields)| {
-                let wanted = KvmRecord::is_of(name);
-                wanted.then(|| Tracepoint { name: name.clone(), fields: fields.clone() })
+            tracepoints.push(found.map(|(name, fields)| Tracepoint {
+                name: name.clone(),
+                fields: fields.clone(),
+                is_wanted: KvmRecord::is_of(name),
             }));
         }
         Ok(PerfData {
@@ -126,7 +141,8 @@ impl<R: Read + Seek> PerfData<R> {
                 return true;
             }
         };
-        let Some(Some(tracepoint)) = self.tracepoints.get(attr_index) else {
+        let tracepoint = self.tracepoints.get(attr_index).and_then(Option::as_ref);
+        let Some(tracepoint) = tracepoint.filter(|tracepoint| tracepoint.is_wanted) else {
             let name = self.names.get(attr_index).map_or("unknown events", String::as_str);
             self.coverage.skip(name, 1);
             return true;
@@ -144,8 +160,12 @@ impl<R: Read + Seek> PerfData<R> {
             process: sample.pid.map(|process| process as u32),
         };
         match tracepoint.record(raw) {
-            Some(Some(record)) => self.decoder.record(place, record),
-            Some(None) => self.coverage.skip(&tracepoint.name, 1),
+            Some(record) => {
+                let get = |name: &str| tracepoint.value(raw, name);
+                if !self.decoder.take(place, &tracepoint.name, record, get) {
+                    self.coverage.skip(&tracepoint.name, 1);
+                }
+            }
             None => {
                 let name = &tracepoint.name;
                 self.coverage.fault(|| format!("{name} lacks fields that are known"));
@@ -162,6 +182,22 @@ impl Tracepoint {
         let mut wide = [0; 8];
         wide.get_mut(..bytes.len())?.copy_from_slice(&bytes);
         Some(u64::from_le_bytes(wide))
+    }
+
+    fn value(&self, raw: RawData<'_>, name: &str) -> Option<FieldValue<'static>> {
+        let field = self.fields.get(name)?;
+        let number = || self.number(raw, name);
+        let (offset, bytes) = match field.form {
+            Form::Number => return number().map(FieldValue::Number),
+            Form::Text => (field.offset, field.bytes),
+            Form::TextElsewhere => {
+                let place = number()? as usize;
+                (place & 0xffff, place >> 16 & 0xffff)
+            }
+        };
+        let text = raw.get(offset..offset.checked_add(bytes)?)?.as_slice();
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+        Some(FieldValue::Text(String::from_utf8_lossy(text).into_owned().into()))
     }
 
     fn record(&self, raw: RawData<'_>) -> Option<Option<KvmRecord>> {
@@ -197,9 +233,14 @@ fn field(line: &str) -> Option<(String, Field)> {
     let mut parts = line.trim().strip_prefix("field:")?.split(';').map(str::trim);
     let declared = parts.next()?;
     let name = declared.split_whitespace().next_back()?.split('[').next()?;
+    let form = match declared {
+        _ if declared.starts_with("__data_loc char") => Form::TextElsewhere,
+        _ if declared.contains("char ") && declared.ends_with(']') => Form::Text,
+        _ => Form::Number,
+    };
     let mut value = |key: &str| parts.next()?.strip_prefix(key)?.parse().ok();
     let (offset, bytes) = (value("offset:")?, value("size:")?);
-    Some((name.to_owned(), Field { offset, bytes }))
+    Some((name.to_owned(), Field { offset, bytes, form }))
 }
 
 impl<R: Read + Seek> Source for PerfData<R> {
@@ -213,6 +254,16 @@ impl<R: Read + Seek> Source for PerfData<R> {
                 return Ok(None);
             }
         }
+    }
+
+    fn watch(&mut self, watch: Watch) -> Result<(), Error> {
+        let there = self.tracepoints.iter().flatten().map(|tracepoint| tracepoint.name.as_str());
+        watch.check_names(there)?;
+        for tracepoint in self.tracepoints.iter_mut().flatten() {
+            let name = &tracepoint.name;
+            tracepoint.is_wanted = KvmRecord::is_of(name) || watch.names(EventRef::Name(name));
+        }
+        self.decoder.watch(watch)
     }
 
     fn vcpus(&self) -> &Vcpus {
@@ -246,7 +297,7 @@ mod tests {
         let formats = formats_in(section);
         let (name, fields) = &formats[&1712];
         assert_eq!((formats.len(), name.as_str()), (1, "kvm_entry"));
-        assert_eq!(fields["vcpu_id"], Field { offset: 8, bytes: 4 });
-        assert_eq!(fields["comm"], Field { offset: 12, bytes: 16 });
+        assert_eq!(fields["vcpu_id"], Field { offset: 8, bytes: 4, form: Form::Number });
+        assert_eq!(fields["comm"], Field { offset: 12, bytes: 16, form: Form::Text });
     }
 }

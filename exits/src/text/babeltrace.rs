@@ -121,6 +121,10 @@ impl Dialect for Lttng {
     fn record(&self, event: &str, fields: &str, _: &mut KvmDecoder) -> Option<Option<KvmRecord>> {
         KvmRecord::of_fields(event, |key| value(fields, key).and_then(number))
     }
+
+    fn value<'f>(&self, fields: &'f str, name: &str) -> Option<&'f str> {
+        value(fields, name)
+    }
 }
 
 /// True if a text begins as `babeltrace2` prints it.

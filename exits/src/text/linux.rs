@@ -203,6 +203,12 @@ impl Dialect for Tool {
     ) -> Option<Option<KvmRecord>> {
         record(event, fields, decoder)
     }
+
+    /// Formats print `key=value` or `key value`.
+    fn value<'f>(&self, fields: &'f str, name: &str) -> Option<&'f str> {
+        let value = value(fields, name).or_else(|| after(fields, name))?;
+        Some(value.trim_end_matches(','))
+    }
 }
 
 /// Lines that belong to the text but not to the trace.

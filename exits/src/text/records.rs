@@ -1,6 +1,7 @@
 //! Records of Linux as lines of text, whatever tool printed them.
 
 use super::lines::Lines;
+use crate::breakdown::{FieldValue, Watch};
 use crate::coverage::Coverage;
 use crate::error::Error;
 use crate::event::{Event, Unit, Vcpus};
@@ -49,6 +50,9 @@ pub(super) trait Dialect {
         fields: &str,
         decoder: &mut KvmDecoder,
     ) -> Option<Option<KvmRecord>>;
+
+    /// What a record's fields say behind a name.
+    fn value<'f>(&self, fields: &'f str, name: &str) -> Option<&'f str>;
 }
 
 /// Reads records line by line.
@@ -80,8 +84,15 @@ impl<R: Read, D: Dialect> Records<R, D> {
             Line::Record(TextRecord { place, event, fields }) => {
                 coverage.records += 1;
                 match self.dialect.record(event, fields, &mut self.decoder) {
-                    Some(Some(record)) => self.decoder.record(place, record),
-                    Some(None) => coverage.skip(event, 1),
+                    Some(record) => {
+                        let get = |name: &str| {
+                            let text = self.dialect.value(fields, name)?;
+                            Some(FieldValue::Text(text.trim_matches('"').into()))
+                        };
+                        if !self.decoder.take(place, event, record, get) {
+                            coverage.skip(event, 1);
+                        }
+                    }
                     None => coverage
                         .fault(|| format!("line {number}: {event} has other fields than known")),
                 }
@@ -110,6 +121,10 @@ impl<R: Read, D: Dialect> Source for Records<R, D> {
             }
             self.take_line();
         }
+    }
+
+    fn watch(&mut self, watch: Watch) -> Result<(), Error> {
+        self.decoder.watch(watch)
     }
 
     fn vcpus(&self) -> &Vcpus {
@@ -147,6 +162,13 @@ macro_rules! text_source {
                 &mut self,
             ) -> Result<Option<$crate::event::Event>, $crate::error::Error> {
                 self.0.next_event()
+            }
+
+            fn watch(
+                &mut self,
+                watch: $crate::breakdown::Watch,
+            ) -> Result<(), $crate::error::Error> {
+                self.0.watch(watch)
             }
 
             fn vcpus(&self) -> &$crate::event::Vcpus {

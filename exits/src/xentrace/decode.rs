@@ -2,6 +2,7 @@
 
 use super::cursor::Record;
 use super::numbers::*;
+use super::probes::Probes;
 use crate::coverage::Coverage;
 use crate::event::{
     Event, IDLE_DOMAIN, Isa, Kind, Paravirtual, PortAccess, RunState, VcpuId, VcpuName, Vcpus,
@@ -90,6 +91,32 @@ impl Decoder {
         };
         let vcpu = self.current(cpu, coverage)?;
         Some(Event { time: record.time, cpu, vcpu: Some(vcpu), kind })
+    }
+
+    /// The same where probes are looked for: a record that is one is given to `probes` with its
+    /// event, and does not count as of no interest.
+    pub(super) fn decode_probed(
+        &mut self,
+        record: &Record,
+        cpu: u16,
+        probes: &mut Probes,
+        coverage: &mut Coverage,
+    ) -> Option<Event> {
+        let word = |at: usize| record.data().get(at).map(|&word| u64::from(word));
+        let found = probes.of(record.event, word);
+        if found.is_empty() {
+            return self.decode(record, cpu, coverage);
+        }
+        let skipped = self.skipped;
+        let event = self.decode(record, cpu, coverage);
+        self.skipped = skipped;
+        let running = match *self.occupant(cpu) {
+            Occupant::Vcpu(vcpu) => Some(vcpu),
+            _ => None,
+        };
+        let vcpu = event.map_or(running, |event| event.vcpu);
+        probes.take(found, (record.time, cpu, vcpu), event);
+        None
     }
 
     fn decode_other(

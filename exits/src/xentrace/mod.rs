@@ -7,10 +7,12 @@ mod cursor;
 mod decode;
 mod numbers;
 mod old_layout;
+mod probes;
 mod windows;
 
 pub use old_layout::{OldLayout, OldXentrace, looks_old};
 
+use crate::breakdown::Watch;
 use crate::coverage::Coverage;
 use crate::error::Error;
 use crate::event::{Event, Unit, Vcpus};
@@ -18,6 +20,7 @@ use crate::read_at::ReadAt;
 use crate::source::Source;
 use cursor::Cursor;
 use decode::Decoder;
+use probes::Probes;
 use windows::Windows;
 
 /// Reads a trace in today's layout, from a file: windows of several CPUs are read side by side.
@@ -28,6 +31,7 @@ pub struct Xentrace<F> {
     current: Option<(usize, u64)>,
     decoder: Decoder,
     coverage: Coverage,
+    probes: Probes,
 }
 
 /// True if a file of today's layout begins so.
@@ -56,6 +60,7 @@ impl<F: ReadAt> Xentrace<F> {
             current: None,
             decoder: Decoder::default(),
             coverage: Coverage::default(),
+            probes: Probes::default(),
         };
         xentrace.windows.first_round(&mut xentrace.coverage)?;
         xentrace.open_cpus()?;
@@ -97,6 +102,9 @@ impl<F: ReadAt> Xentrace<F> {
 impl<F: ReadAt> Source for Xentrace<F> {
     fn next_event(&mut self) -> Result<Option<Event>, Error> {
         loop {
+            if let Some(event) = self.probes.next() {
+                return Ok(Some(event));
+            }
             let Some((cpu, until)) = self.current else {
                 self.decoder.tell_skipped(&mut self.coverage);
                 return Ok(None);
@@ -105,7 +113,18 @@ impl<F: ReadAt> Source for Xentrace<F> {
                 self.choose();
                 continue;
             };
-            let event = self.decoder.decode(&cursor.record, cpu as u16, &mut self.coverage);
+            let event = match self.probes.is_empty() {
+                true => self.decoder.decode(&cursor.record, cpu as u16, &mut self.coverage),
+                false => {
+                    let found = &mut self.probes;
+                    self.decoder.decode_probed(
+                        &cursor.record,
+                        cpu as u16,
+                        found,
+                        &mut self.coverage,
+                    )
+                }
+            };
             let time = cursor.record.time;
             if !cursor.advance(&mut self.windows, &mut self.coverage)? {
                 self.cursors[cpu] = None;
@@ -122,6 +141,12 @@ impl<F: ReadAt> Source for Xentrace<F> {
                 return Ok(event);
             }
         }
+    }
+
+    fn watch(&mut self, watch: Watch) -> Result<(), Error> {
+        watch.check(true)?;
+        self.probes = Probes::new(watch);
+        Ok(())
     }
 
     fn vcpus(&self) -> &Vcpus {

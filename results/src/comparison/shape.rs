@@ -182,8 +182,15 @@ const SHAPES: &[Shape] = &[
     },
     Shape {
         command: "exits",
-        rows: &[RowsAt { name: "rows", lists: &[("rows", &["key"])], repeats: Repeats::Number }],
-        csv_names: &[&["key"]],
+        rows: &[
+            RowsAt { name: "rows", lists: &[("rows", &["key"])], repeats: Repeats::Number },
+            RowsAt {
+                name: "phases",
+                lists: &[("breakdown.phases", &["phase"])],
+                repeats: Repeats::Number,
+            },
+        ],
+        csv_names: &[&["phase"], &["key", "part"]],
         csv_sums: false,
         settings: &["unit", "by"],
     },

@@ -21,6 +21,9 @@ impl ExitResult {
             ),
         );
         out.push_str(&wrapped("window", &self.window_text()));
+        if let Some(phases) = &self.phases {
+            out.push_str(&format!("\n{}", phases.to_text(report.unit.name())));
+        }
         for table in [
             self.row_table(top),
             self.bin_table(top),
