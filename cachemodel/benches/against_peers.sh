@@ -31,6 +31,7 @@ median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 
 for _ in $(seq "$rounds"); do
     "$ours" "$stream" split-demand-only | tee "$work/ours.txt" | sed 's/ million.*//' >> "$work/ours"
+    grep -oE '[0-9.]+ million references/s with' "$work/ours.txt" | sed 's/ .*//' >> "$work/with-making"
     TIMEFORMAT=%U
     { time "$work/lru" "$stream" plain > "$work/lru.txt"; } 2> "$work/seconds"
     awk -v n="$references" '{ print n / $1 / 1e6 }' "$work/seconds" >> "$work/lru-speed"
@@ -45,8 +46,10 @@ numbers() { grep -oE "$1 [0-9]+" "$2" | head -n 1 | grep -oE '[0-9]+$'; }
 a=$(median < "$work/ours")
 b=$(median < "$work/lru-speed")
 c=$(median < "$work/plain-speed")
+d=$(median < "$work/with-making")
 echo "machine: $(lscpu | sed -n 's/^Model name: *//p'), $(nproc) cores; $references references, medians of $rounds"
 awk -v a="$a" -v b="$b" 'BEGIN { printf "ratio %.2f: models (two levels, two TLBs) %.0f million references/s, naive C (caches alone) %.0f\n", a / b, a, b }'
+awk -v b="$b" -v d="$d" 'BEGIN { printf "ratio %.2f: models, with the making of streams from the words of the file %.0f million references/s\n", d / b, d }'
 awk -v b="$b" -v c="$c" 'BEGIN { printf "ratio %.2f: a plain loop (the same structures) %.0f million references/s\n", c / b, c }'
 if command -v valgrind > /dev/null && command -v sqlite3 > /dev/null; then
     sql='CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT);

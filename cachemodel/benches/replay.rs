@@ -1,4 +1,4 @@
-//! Stream per second through two L1 caches, L2 and two TLBs, on the first million references
+//! References per second through two L1 caches, L2 and two TLBs, on the first million references
 //! of a real program, already decoded.
 
 use std::hint::black_box;

@@ -279,19 +279,41 @@ impl Hierarchy {
         }
         // Those that are not near at hand are taken off again.
         self.plain.add_all(references.counts);
-        let mut made = 0;
-        let mut seconds = PlainHits::default();
-        while made < references.len() {
+        let (mut made, mut seconds) = (0, PlainHits::default());
+        // The line of the last operand is known, and nothing in its set was used after it.
+        let mut operand_is_here = false;
+        // Touches whose followers are counted, and how many these are.
+        let (mut counted, mut followers) = (0, 0);
+        let touches = &references.touches;
+        while made < touches.len() {
             let Some(mut near) = self.near() else { return };
-            let most = references.len().min(made + GOOD_FOR);
-            let addresses = &references.addresses[made..most];
-            made += near.row(addresses, &references.shapes[made..most], &mut seconds);
+            let most = touches.len().min(made + GOOD_FOR);
+            made += near.row(&touches[made..most], &mut operand_is_here, &mut seconds);
             drop(near);
-            if made < most {
-                let Reference { kind, va, bytes } = references.at(made);
-                self.further(kind, va, bytes, translator);
-                made += 1;
+            if made == most {
+                continue;
             }
+            let touch = touches[made].reference();
+            let Reference { kind, va, bytes } = touch;
+            self.further(kind, va, bytes, translator);
+            operand_is_here = match kind {
+                RefKind::Fetch => operand_is_here && !self.walks,
+                _ => self.memory.knows_operand(touch.last_line()),
+            };
+            let followed = touches[made].followed;
+            if followed.operands() > 0 && !operand_is_here
+                || followed.fetches() > 0 && self.fetched.reach == 0
+            {
+                let before = &touches[counted..made];
+                followers += before.iter().map(|touch| touch.followed.all()).sum::<usize>();
+                counted = made;
+                let own = followers..followers + followed.all();
+                for reference in references.followers(own, references.lines_at(made)) {
+                    let Reference { kind, va, bytes } = reference;
+                    self.further(kind, va, bytes, translator);
+                }
+            }
+            made += 1;
         }
         // Accesses of their own, where each line is one.
         if !self.semantics.counts_references() {

@@ -14,7 +14,7 @@ mod requests;
 
 pub use classes::{CacheClasses, ClassCounts, LevelClasses};
 pub(crate) use past::{Ask, PastCaches};
-pub(crate) use plain::Wanted;
+pub(crate) use plain::{FIRST_SHIFT, FirstAndLower, Lower, Wanted};
 pub use requests::Request;
 use requests::Requests;
 

@@ -1,15 +1,20 @@
 //! `strata exits`: where the time goes at VM exits.
 
-use crate::event_trace::TraceArgs;
+use crate::event_trace::{EventTrace, TraceArgs};
 use crate::output_args::{OutputArgs, TableFormat, Written};
 use crate::quantity::{self, RowLimit};
 use crate::talk::TalkArgs;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use indicatif::ProgressBar;
-use std::path::PathBuf;
-use strata_exits::{Account, Accounting, By, Event, PAPER_EDGES, Source, Take, Timeline, Window};
-use strata_results::{ExitResult, ExitTimeline, OutputFolder, TraceEvents, write_file_with};
+use std::fs;
+use std::path::{Path, PathBuf};
+use strata_exits::{
+    Account, Accounting, Breakdown, By, Event, PAPER_EDGES, Phases, Source, Take, Timeline, Window,
+};
+use strata_results::{
+    ExitPhases, ExitResult, ExitTimeline, OutputFolder, TraceEvents, write_file_with,
+};
 
 /// Tells where the time goes at VM exits: by reason, port, address, scenario or vCPU.
 ///
@@ -34,6 +39,9 @@ pub(crate) struct ExitsArgs {
         value_parser = quantity::quantity
     )]
     histogram: Option<Vec<u64>>,
+    /// Break exits down by phases between probes, which this TOML file names
+    #[arg(long, value_name = "FILE")]
+    breakdown: Option<PathBuf>,
     /// What is timed
     #[arg(long, value_enum, default_value_t = WindowArg::ExitEntry)]
     window: WindowArg,
@@ -138,18 +146,27 @@ pub(crate) fn run(args: ExitsArgs) -> anyhow::Result<()> {
             "--exclude-waiting goes with --window exit-entry only: the others say what they time"
         );
     }
+    if args.breakdown.is_some() && (window != Window::ExitEntry || args.exclude_waiting) {
+        bail!(
+            "--breakdown goes with --window exit-entry and without --exclude-waiting: its phases \
+             are all of the time between probes"
+        );
+    }
     let edges = args.histogram.unwrap_or_default();
     debug_assert_eq!(PAPER_EDGES, [50_000, 500_000, 5_000_000], "as the default of --histogram");
     let options = Accounting { by, window, exclude_waiting: args.exclude_waiting, edges };
     let mut account = Account::new(options)?;
     let mut trace = args.trace.open()?;
+    let mut breakdown =
+        args.breakdown.as_deref().map(|path| phases(path, &mut trace)).transpose()?;
     let mut timeline = Timeline::default();
     let mut events = TraceEvents::default();
     let read = trace.source.bytes_read();
     let bar = args.talk.progress_in_bytes("reading", trace.size);
-    if folder.is_some() || args.trace_events.is_some() {
+    if folder.is_some() || args.trace_events.is_some() || breakdown.is_some() {
         while let Some(event) = trace.source.next_event().with_context(|| trace.name.clone())? {
             let interval = account.event(&event);
+            breakdown.iter_mut().for_each(|all| all.event(&event, interval));
             timeline.event(&event, interval);
             interval.iter().for_each(|interval| events.add(interval));
         }
@@ -161,6 +178,13 @@ pub(crate) fn run(args: ExitsArgs) -> anyhow::Result<()> {
     bar.finish_and_clear();
     trace.check_end()?;
     let report = account.finish(&trace.source).with_context(|| trace.name.clone())?;
+    let phases = match (breakdown, &args.breakdown) {
+        (Some(breakdown), Some(path)) => {
+            let file = path.display().to_string();
+            Some(ExitPhases { file, report: breakdown.finish(&report)? })
+        }
+        _ => None,
+    };
     if let Some(path) = &args.trace_events {
         let names = (trace.source.vcpus(), trace.source.reason_names());
         write_file_with(path, false, |out| events.write(names, report.unit, report.isa, out))?;
@@ -178,6 +202,7 @@ pub(crate) fn run(args: ExitsArgs) -> anyhow::Result<()> {
         trace_hash: trace.hash(),
         patches: trace.patches.clone(),
         report,
+        phases,
     };
     if let (Some(mut folder), Some(path)) = (folder.take(), &args.figures) {
         let vcpus = trace.source.vcpus();
@@ -187,10 +212,22 @@ pub(crate) fn run(args: ExitsArgs) -> anyhow::Result<()> {
     }
     let default_top = (args.format == TableFormat::Table).then_some(TABLE_ROWS);
     let top = args.top.map_or(default_top, |limit| limit.0);
+    // A table has rows of one kind: those of the phases if they were asked for.
+    let table = || result.phases_to_table().unwrap_or_else(|| result.to_table(top));
     args.output.put(match args.format {
         TableFormat::Table => Written::Text(result.to_text(top)),
-        TableFormat::Csv => Written::Csv(result.to_table(top)),
+        TableFormat::Csv => Written::Csv(table()),
         TableFormat::Json => Written::Text(result.to_json(top)?),
-        TableFormat::Parquet => Written::Parquet(result.to_table(top)),
+        TableFormat::Parquet => Written::Parquet(table()),
     })
+}
+
+/// Reads a file of phases, and has the trace look for its probes.
+fn phases(path: &Path, trace: &mut EventTrace) -> anyhow::Result<Breakdown> {
+    let name = || path.display().to_string();
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("{}: cannot be read; phases are TOML as UTF-8", name()))?;
+    let phases = Phases::parse(&text, path)?;
+    trace.source.watch(phases.watch())?;
+    Ok(Breakdown::new(phases))
 }

@@ -1,5 +1,7 @@
 //! KVM's events, whatever tool wrote them.
 
+use crate::breakdown::{EventRef, FieldValue, Watch, add_probes};
+use crate::error::Error;
 use crate::event::{Event, Isa, Kind, PortAccess, RunState, VcpuId, VcpuName, Vcpus};
 use crate::names;
 use rustc_hash::FxHashMap;
@@ -21,6 +23,70 @@ pub(crate) enum KvmRecord {
     Lost { records: u64 },
 }
 
+impl KvmRecord {
+    /// The record that a tracepoint's fields make, by its name in Linux or in lttng-modules
+    /// (instrumentation/events/arch/x86/kvm): `Some(None)` if it says nothing about exits, `None`
+    /// if it lacks a field that it should have.
+    pub(crate) fn of_fields(
+        event: &str,
+        get: impl Fn(&str) -> Option<u64>,
+    ) -> Option<Option<KvmRecord>> {
+        let vcpu = || get("vcpu_id").map(|vcpu| vcpu as u32);
+        let thread = |linux: &str, lttng: &str| get(linux).or_else(|| get(lttng));
+        Some(Some(match event {
+            "kvm_entry" | "kvm_x86_entry" => KvmRecord::Entry { vcpu: vcpu() },
+            "kvm_exit" | "kvm_x86_exit" => KvmRecord::Exit {
+                vcpu: vcpu(),
+                // KVM_ISA_VMX and KVM_ISA_SVM (arch/x86/kvm/trace.h).
+                isa: match get("isa") {
+                    Some(1) => Isa::Vmx,
+                    Some(2) => Isa::Svm,
+                    _ => Isa::Unsaid,
+                },
+                reason: Some(get("exit_reason")? as u32),
+                rip: get("guest_rip").unwrap_or(0),
+                info: [get("info1").unwrap_or(0), get("info2").unwrap_or(0)],
+            },
+            // KVM_PIO_OUT is 1.
+            "kvm_pio" | "kvm_x86_pio" => KvmRecord::Port(PortAccess {
+                port: get("port")? as u16,
+                write: Some(get("rw")? == 1),
+            }),
+            // KVM_TRACE_MMIO_READ_UNSATISFIED, _READ and _WRITE (include/trace/events/kvm.h).
+            "kvm_mmio" => {
+                let kind = get("type")?;
+                KvmRecord::Memory { address: get("gpa")?, write: kind == 2, done: kind != 0 }
+            }
+            "kvm_page_fault" | "kvm_x86_page_fault" => {
+                KvmRecord::PageFault { address: get("fault_address")? }
+            }
+            "kvm_userspace_exit" => {
+                KvmRecord::UserspaceExit { reason: get("reason").map(|reason| reason as u32) }
+            }
+            "kvm_emulate_insn" | "kvm_x86_emulate_insn" => KvmRecord::Emulate,
+            "kvm_write_tsc_offset" | "kvm_x86_write_tsc_offset" => KvmRecord::TscOffset {
+                vcpu: vcpu(),
+                previous: get("previous_tsc_offset")?,
+                next: get("next_tsc_offset")?,
+            },
+            "irq_handler_entry" => KvmRecord::Irq,
+            // TASK_REPORT and TASK_REPORT_IDLE (include/linux/sched.h): without one of their bits
+            // the thread can run.
+            "sched_switch" => KvmRecord::Switch {
+                previous: thread("prev_pid", "prev_tid")? as u32,
+                waits: get("prev_state")? & 0xff != 0,
+                next: thread("next_pid", "next_tid")? as u32,
+            },
+            _ => return Some(None),
+        }))
+    }
+
+    /// Whether a tracepoint of that name says something about exits.
+    pub(crate) fn is_of(event: &str) -> bool {
+        KvmRecord::of_fields(event, |_| Some(0)) != Some(None)
+    }
+}
+
 /// Where and when a record was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -30,6 +96,19 @@ pub(crate) struct Place {
     pub(crate) thread: Option<u32>,
     /// Its process, where the trace tells.
     pub(crate) process: Option<u32>,
+}
+
+impl Place {
+    /// What every record tells, by names that conditions may use.
+    fn field(&self, name: &str) -> Option<FieldValue<'static>> {
+        let number = match name {
+            "cpu" => Some(u32::from(self.cpu)),
+            "tid" => self.thread,
+            "pid" => self.process,
+            _ => None,
+        };
+        number.map(|number| FieldValue::Number(number.into()))
+    }
 }
 
 /// Finds out which thread is which vCPU, and makes events of records.
@@ -42,6 +121,8 @@ pub(crate) struct KvmDecoder {
     events: VecDeque<Event>,
     /// Reasons that no numbering has.
     reason_names: Vec<String>,
+    /// What probes are.
+    watch: Watch,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +141,16 @@ impl KvmDecoder {
 
     pub(crate) fn reason_names(&self) -> &[String] {
         &self.reason_names
+    }
+
+    /// Looks for probes from now on.
+    ///
+    /// # Errors
+    /// [`Error::Rules`] if they are not named as tracepoints are.
+    pub(crate) fn watch(&mut self, watch: Watch) -> Result<(), Error> {
+        watch.check(false)?;
+        self.watch = watch;
+        Ok(())
     }
 
     pub(crate) fn next(&mut self) -> Option<Event> {
@@ -112,6 +203,29 @@ impl KvmDecoder {
 
     fn thread_on(&self, cpu: u16) -> Option<u32> {
         self.running.get(usize::from(cpu)).copied().flatten()
+    }
+
+    /// Takes a record of `event`: what it says of exits, if anything, and the probes that it is by
+    /// its fields. False if it is of no interest.
+    pub(crate) fn take<'f>(
+        &mut self,
+        place: Place,
+        event: &str,
+        record: Option<KvmRecord>,
+        get: impl Fn(&str) -> Option<FieldValue<'f>>,
+    ) -> bool {
+        if self.watch.is_empty() {
+            record.into_iter().for_each(|record| self.record(place, record));
+            return record.is_some();
+        }
+        let field = |name: &str| get(name).or_else(|| place.field(name));
+        let probes = self.watch.probes(EventRef::Name(event), field);
+        let (own, is_probe) = (self.events.len(), !probes.is_empty());
+        record.into_iter().for_each(|record| self.record(place, record));
+        let thread = place.thread.or_else(|| self.thread_on(place.cpu));
+        let vcpu = thread.and_then(|thread| Some(self.threads.get(&thread)?.vcpu));
+        add_probes(&mut self.events, own, probes, (place.time, place.cpu, vcpu));
+        record.is_some() || is_probe
     }
 
     /// Takes a record; what it means is then in [`KvmDecoder::next`].

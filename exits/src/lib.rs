@@ -20,6 +20,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 mod accounting;
+mod breakdown;
 mod counted;
 mod coverage;
 mod detect;
@@ -43,6 +44,7 @@ pub use accounting::{
     Account, Accounting, By, ExitReport, Interval, Intervals, Key, MOST_KEYS, PAPER_EDGES,
     ParavirtualRow, Row, RunStates, Scenario, Sums, Unmatched, VcpuRow, VcpuTimes, Window,
 };
+pub use breakdown::{Breakdown, BreakdownReport, PhaseRow, Phases, ProbeCount, Watch};
 pub use coverage::Coverage;
 pub use detect::{BEGINNING, Format, old_layout};
 pub use distribution::{Distribution, PERCENTILE_ERROR};

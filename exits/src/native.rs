@@ -3,6 +3,7 @@
 //! Times are instructions retired by all CPUs together, as everywhere in strata; the emulated
 //! machine's clock advances with them.
 
+use crate::breakdown::{EventRef, FieldValue, Watch, add_probes};
 use crate::coverage::Coverage;
 use crate::error::Error;
 use crate::event::{
@@ -30,6 +31,7 @@ pub struct Native<R: Read> {
     events: VecDeque<Event>,
     coverage: Coverage,
     ended: bool,
+    watch: Watch,
 }
 
 /// `__HYPERVISOR_sched_op` and its operations to wait: block, and poll (xen/include/public/sched.h).
@@ -53,6 +55,7 @@ impl<R: Read> Native<R> {
             events: VecDeque::new(),
             coverage: Coverage::default(),
             ended: false,
+            watch: Watch::default(),
         })
     }
 
@@ -127,7 +130,20 @@ impl<R: Read> Native<R> {
         }
     }
 
+    /// Takes an event and the probes that it is.
     fn take(&mut self, event: &TraceEvent) {
+        let own = self.events.len();
+        self.account(event);
+        if self.watch.is_empty() {
+            return;
+        }
+        let get = |name: &str| field(event, name).map(FieldValue::Number);
+        let probes = self.watch.probes(EventRef::Name(event.name()), get);
+        let vcpu = self.running.get(usize::from(self.cpu)).copied().flatten();
+        add_probes(&mut self.events, own, probes, (self.instructions, self.cpu, vcpu));
+    }
+
+    fn account(&mut self, event: &TraceEvent) {
         self.coverage.records += 1;
         match *event {
             TraceEvent::Cpu { number } => self.cpu = number,
@@ -173,6 +189,31 @@ impl<R: Read> Native<R> {
     }
 }
 
+/// What an event tells, by names that conditions of probes may use.
+fn field(event: &TraceEvent, name: &str) -> Option<u64> {
+    Some(match (event, name) {
+        (TraceEvent::Control { value, .. }, "value") => *value,
+        (TraceEvent::Msr { index, .. }, "index") => (*index).into(),
+        (TraceEvent::Msr { value, .. }, "value") => *value,
+        (TraceEvent::Interrupt(interrupt), "vector") => interrupt.vector?.into(),
+        (TraceEvent::Syscall { number }, "number") => *number,
+        (TraceEvent::Hypercall { number, .. }, "number") => *number,
+        (TraceEvent::Hypercall { arguments, .. }, "argument1") => arguments[0],
+        (TraceEvent::Hypercall { arguments, .. }, "argument2") => arguments[1],
+        (TraceEvent::Hypercall { arguments, .. }, "argument3") => arguments[2],
+        (TraceEvent::EventChannel { operation, .. }, "operation") => (*operation).into(),
+        (TraceEvent::EventChannel { port, .. }, "port") => (*port).into(),
+        (TraceEvent::Port { port, .. }, "port") => (*port).into(),
+        (TraceEvent::Port { write, .. }, "write") => (*write).into(),
+        (TraceEvent::VmRun { asid, .. }, "asid") => (*asid).into(),
+        (TraceEvent::VmExit { code, .. }, "code") => *code,
+        (TraceEvent::Marker { number }, "number") => (*number).into(),
+        (TraceEvent::Current(vcpu), "domain") => vcpu.domain.into(),
+        (TraceEvent::Current(vcpu), "vcpu") => vcpu.number.into(),
+        _ => return None,
+    })
+}
+
 impl<R: Read> Source for Native<R> {
     fn next_event(&mut self) -> Result<Option<Event>, Error> {
         loop {
@@ -184,6 +225,12 @@ impl<R: Read> Source for Native<R> {
                 return Ok(None);
             }
         }
+    }
+
+    fn watch(&mut self, watch: Watch) -> Result<(), Error> {
+        watch.check(false)?;
+        self.watch = watch;
+        Ok(())
     }
 
     fn vcpus(&self) -> &Vcpus {

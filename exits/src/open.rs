@@ -1,5 +1,6 @@
 //! A trace from a file or a pipe, whatever its format.
 
+use crate::breakdown::Watch;
 use crate::counted::Counted;
 use crate::coverage::Coverage;
 use crate::detect::{BEGINNING, Format, old_layout};
@@ -175,6 +176,10 @@ impl Source for AnyTrace {
 
     fn each_event(&mut self, take: &mut impl Take) -> Result<(), Error> {
         each!(&mut self.source, source => source.each_event(take))
+    }
+
+    fn watch(&mut self, watch: Watch) -> Result<(), Error> {
+        each!(&mut self.source, source => source.watch(watch))
     }
 
     fn vcpus(&self) -> &Vcpus {

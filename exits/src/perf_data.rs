@@ -1,8 +1,9 @@
 //! `perf.data`, decoded by the formats of its tracepoints that are in it.
 
+use crate::breakdown::{EventRef, FieldValue, Watch};
 use crate::coverage::Coverage;
 use crate::error::Error;
-use crate::event::{Event, Isa, PortAccess, Unit, Vcpus};
+use crate::event::{Event, Unit, Vcpus};
 use crate::kvm::{KvmDecoder, KvmRecord, Place};
 use crate::source::Source;
 use linux_perf_data::linux_perf_event_reader::{EventRecord, PerfEventType, RawData, RecordType};
@@ -14,7 +15,7 @@ use std::io::{Read, Seek};
 pub struct PerfData<R: Read + Seek> {
     file: PerfFile,
     records: PerfRecordIter<R>,
-    /// By the number of the event in the file's attributes; `None` for one of no interest.
+    /// By the number of the event in the file's attributes; `None` for one that is no tracepoint.
     tracepoints: Vec<Option<Tracepoint>>,
     names: Vec<String>,
     decoder: KvmDecoder,
@@ -23,10 +24,12 @@ pub struct PerfData<R: Read + Seek> {
     ended: bool,
 }
 
-/// A tracepoint whose records say something about exits.
+/// A tracepoint.
 struct Tracepoint {
-    name: &'static str,
+    name: String,
     fields: FxHashMap<String, Field>,
+    /// Whether its records say something about exits, or may be probes.
+    is_wanted: bool,
 }
 
 /// Where a field is in a record.
@@ -34,21 +37,18 @@ struct Tracepoint {
 struct Field {
     offset: usize,
     bytes: usize,
+    form: Form,
 }
 
-/// Tracepoints that say something about exits.
-const WANTED: [&str; 10] = [
-    "kvm_entry",
-    "kvm_exit",
-    "kvm_pio",
-    "kvm_mmio",
-    "kvm_page_fault",
-    "kvm_userspace_exit",
-    "kvm_emulate_insn",
-    "kvm_write_tsc_offset",
-    "irq_handler_entry",
-    "sched_switch",
-];
+/// What a field is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Number,
+    /// Characters up to a zero.
+    Text,
+    /// Offset and length, in 16 bits each, of such characters (`__data_loc`).
+    TextElsewhere,
+}
 
 impl<R: Read + Seek> PerfData<R> {
     /// Reads the file's head.
@@ -79,9 +79,10 @@ impl<R: Read + Seek> PerfData<R> {
             };
             let name = found.map(|(name, _)| name.as_str());
             names.push(name.or(attribute.name()).unwrap_or("events without a name").to_owned());
-            tracepoints.push(found.and_then(|(name, fields)| {
-                let name = WANTED.iter().find(|wanted| *wanted == name)?;
-                Some(Tracepoint { name, fields: fields.clone() })
+            tracepoints.push(found.map(|(name, fields)| Tracepoint {
+                name: name.clone(),
+                fields: fields.clone(),
+                is_wanted: KvmRecord::is_of(name),
             }));
         }
         Ok(PerfData {
@@ -140,13 +141,14 @@ impl<R: Read + Seek> PerfData<R> {
                 return true;
             }
         };
-        let Some(Some(tracepoint)) = self.tracepoints.get(attr_index) else {
+        let tracepoint = self.tracepoints.get(attr_index).and_then(Option::as_ref);
+        let Some(tracepoint) = tracepoint.filter(|tracepoint| tracepoint.is_wanted) else {
             let name = self.names.get(attr_index).map_or("unknown events", String::as_str);
             self.coverage.skip(name, 1);
             return true;
         };
         let (Some(raw), Some(time)) = (sample.raw, sample.timestamp) else {
-            let name = tracepoint.name;
+            let name = &tracepoint.name;
             self.coverage
                 .fault(|| format!("{name} without data or time; record with `perf record -R -T`"));
             return true;
@@ -158,9 +160,14 @@ impl<R: Read + Seek> PerfData<R> {
             process: sample.pid.map(|process| process as u32),
         };
         match tracepoint.record(raw) {
-            Some(record) => self.decoder.record(place, record),
+            Some(record) => {
+                let get = |name: &str| tracepoint.value(raw, name);
+                if !self.decoder.take(place, &tracepoint.name, record, get) {
+                    self.coverage.skip(&tracepoint.name, 1);
+                }
+            }
             None => {
-                let name = tracepoint.name;
+                let name = &tracepoint.name;
                 self.coverage.fault(|| format!("{name} lacks fields that are known"));
             }
         }
@@ -177,52 +184,24 @@ impl Tracepoint {
         Some(u64::from_le_bytes(wide))
     }
 
-    fn record(&self, raw: RawData<'_>) -> Option<KvmRecord> {
-        let get = |name: &str| self.number(raw, name);
-        let vcpu = || get("vcpu_id").map(|vcpu| vcpu as u32);
-        Some(match self.name {
-            "kvm_entry" => KvmRecord::Entry { vcpu: vcpu() },
-            "kvm_exit" => KvmRecord::Exit {
-                vcpu: vcpu(),
-                // KVM_ISA_VMX and KVM_ISA_SVM (arch/x86/kvm/trace.h).
-                isa: match get("isa") {
-                    Some(1) => Isa::Vmx,
-                    Some(2) => Isa::Svm,
-                    _ => Isa::Unsaid,
-                },
-                reason: Some(get("exit_reason")? as u32),
-                rip: get("guest_rip").unwrap_or(0),
-                info: [get("info1").unwrap_or(0), get("info2").unwrap_or(0)],
-            },
-            // KVM_PIO_OUT is 1.
-            "kvm_pio" => KvmRecord::Port(PortAccess {
-                port: get("port")? as u16,
-                write: Some(get("rw")? == 1),
-            }),
-            // KVM_TRACE_MMIO_READ_UNSATISFIED, _READ and _WRITE (include/trace/events/kvm.h).
-            "kvm_mmio" => {
-                let kind = get("type")?;
-                KvmRecord::Memory { address: get("gpa")?, write: kind == 2, done: kind != 0 }
+    fn value(&self, raw: RawData<'_>, name: &str) -> Option<FieldValue<'static>> {
+        let field = self.fields.get(name)?;
+        let number = || self.number(raw, name);
+        let (offset, bytes) = match field.form {
+            Form::Number => return number().map(FieldValue::Number),
+            Form::Text => (field.offset, field.bytes),
+            Form::TextElsewhere => {
+                let place = number()? as usize;
+                (place & 0xffff, place >> 16 & 0xffff)
             }
-            "kvm_page_fault" => KvmRecord::PageFault { address: get("fault_address")? },
-            "kvm_userspace_exit" => {
-                KvmRecord::UserspaceExit { reason: get("reason").map(|reason| reason as u32) }
-            }
-            "kvm_emulate_insn" => KvmRecord::Emulate,
-            "kvm_write_tsc_offset" => KvmRecord::TscOffset {
-                vcpu: vcpu(),
-                previous: get("previous_tsc_offset")?,
-                next: get("next_tsc_offset")?,
-            },
-            "irq_handler_entry" => KvmRecord::Irq,
-            // TASK_REPORT (include/linux/sched.h): without one of its bits the thread can run.
-            "sched_switch" => KvmRecord::Switch {
-                previous: get("prev_pid")? as u32,
-                waits: get("prev_state")? & 0x7f != 0,
-                next: get("next_pid")? as u32,
-            },
-            _ => return None,
-        })
+        };
+        let text = raw.get(offset..offset.checked_add(bytes)?)?.as_slice();
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+        Some(FieldValue::Text(String::from_utf8_lossy(text).into_owned().into()))
+    }
+
+    fn record(&self, raw: RawData<'_>) -> Option<Option<KvmRecord>> {
+        KvmRecord::of_fields(&self.name, |name| self.number(raw, name))
     }
 }
 
@@ -254,9 +233,14 @@ fn field(line: &str) -> Option<(String, Field)> {
     let mut parts = line.trim().strip_prefix("field:")?.split(';').map(str::trim);
     let declared = parts.next()?;
     let name = declared.split_whitespace().next_back()?.split('[').next()?;
+    let form = match declared {
+        _ if declared.starts_with("__data_loc char") => Form::TextElsewhere,
+        _ if declared.contains("char ") && declared.ends_with(']') => Form::Text,
+        _ => Form::Number,
+    };
     let mut value = |key: &str| parts.next()?.strip_prefix(key)?.parse().ok();
     let (offset, bytes) = (value("offset:")?, value("size:")?);
-    Some((name.to_owned(), Field { offset, bytes }))
+    Some((name.to_owned(), Field { offset, bytes, form }))
 }
 
 impl<R: Read + Seek> Source for PerfData<R> {
@@ -270,6 +254,16 @@ impl<R: Read + Seek> Source for PerfData<R> {
                 return Ok(None);
             }
         }
+    }
+
+    fn watch(&mut self, watch: Watch) -> Result<(), Error> {
+        let there = self.tracepoints.iter().flatten().map(|tracepoint| tracepoint.name.as_str());
+        watch.check_names(there)?;
+        for tracepoint in self.tracepoints.iter_mut().flatten() {
+            let name = &tracepoint.name;
+            tracepoint.is_wanted = KvmRecord::is_of(name) || watch.names(EventRef::Name(name));
+        }
+        self.decoder.watch(watch)
     }
 
     fn vcpus(&self) -> &Vcpus {
@@ -303,7 +297,7 @@ mod tests {
         let formats = formats_in(section);
         let (name, fields) = &formats[&1712];
         assert_eq!((formats.len(), name.as_str()), (1, "kvm_entry"));
-        assert_eq!(fields["vcpu_id"], Field { offset: 8, bytes: 4 });
-        assert_eq!(fields["comm"], Field { offset: 12, bytes: 16 });
+        assert_eq!(fields["vcpu_id"], Field { offset: 8, bytes: 4, form: Form::Number });
+        assert_eq!(fields["comm"], Field { offset: 12, bytes: 16, form: Form::Text });
     }
 }

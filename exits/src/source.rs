@@ -1,5 +1,6 @@
 //! Where events come from.
 
+use crate::breakdown::Watch;
 use crate::coverage::Coverage;
 use crate::error::Error;
 use crate::event::{Event, Unit, Vcpus};
@@ -30,6 +31,12 @@ pub trait Source {
         Ok(())
     }
 
+    /// Looks for probes from now on, and reports each as a [`Kind::Probe`](crate::Kind::Probe).
+    ///
+    /// # Errors
+    /// [`Error::Rules`] if this trace has no records that are named so.
+    fn watch(&mut self, watch: Watch) -> Result<(), Error>;
+
     /// The vCPUs seen so far.
     fn vcpus(&self) -> &Vcpus;
 
@@ -48,6 +55,10 @@ pub trait Source {
 impl<S: Source + ?Sized> Source for Box<S> {
     fn next_event(&mut self) -> Result<Option<Event>, Error> {
         (**self).next_event()
+    }
+
+    fn watch(&mut self, watch: Watch) -> Result<(), Error> {
+        (**self).watch(watch)
     }
 
     fn vcpus(&self) -> &Vcpus {

@@ -7,8 +7,8 @@ use std::fs;
 use std::io::{Cursor, Read};
 use std::path::Path;
 use strata_exits::{
-    Account, Accounting, Babeltrace, By, Format, Native, OldLayout, OldXentrace, PerfData,
-    PerfScript, Source, Timeline, TraceCmd, Window, Xentrace,
+    Account, Accounting, Babeltrace, Breakdown, By, Format, Native, OldLayout, OldXentrace,
+    PerfData, PerfScript, Phases, Source, Timeline, TraceCmd, Window, Xentrace,
 };
 
 fn data(name: &str) -> Vec<u8> {
@@ -18,6 +18,18 @@ fn data(name: &str) -> Vec<u8> {
     liblzma::read::XzDecoder::new(&packed[..]).read_to_end(&mut bytes).unwrap();
     bytes
 }
+
+const PHASES: &str = r#"
+    schema = 1
+    probe = [
+        { name = "a", at = "exit" },
+        { name = "b", at = "switched-out" },
+        { name = "c", event = "sched_switch", where = { next_comm = "kt", next_pid = 1 }, on = "any" },
+        { name = "d", at = "entry" },
+        { name = "e", event = "kvm_exit", when = "after-entry" },
+    ]
+    phase = [{ name = "x", parts = [["a", "b"], ["c", "e"]] }]
+"#;
 
 /// Reads to the end in every way of accounting.
 fn drain<S: Source>(mut source: S) {
@@ -31,15 +43,22 @@ fn drain<S: Source>(mut source: S) {
             })
             .collect();
     let mut timeline = Timeline::default();
+    // Refused by what numbers its events.
+    let named = Phases::parse(PHASES, Path::new("phases")).unwrap();
+    let mut breakdown = source.watch(named.watch()).is_ok().then(|| Breakdown::new(named));
     while let Ok(Some(event)) = source.next_event() {
         let interval = accounts[0].event(&event);
         timeline.event(&event, interval);
+        breakdown.iter_mut().for_each(|phases| phases.event(&event, interval));
         accounts[1..].iter_mut().for_each(|account| {
             account.event(&event);
         });
     }
     for account in accounts {
         if let Ok(report) = account.finish(&source) {
+            if let Some(breakdown) = breakdown.take() {
+                breakdown.finish(&report).unwrap();
+            }
             let matched = report.vcpus.iter().map(|row| row.times.exits).sum::<u64>();
             if report.options.window == Window::ExitEntry {
                 assert_eq!(matched, report.total.durations.count() + report.unmatched.all_exits());

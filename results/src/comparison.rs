@@ -10,9 +10,10 @@ mod text;
 pub use result_file::ResultFile;
 
 use crate::error::Error;
+use crate::units::unit_of;
 use number::Number;
 use result_file::{NamedRows, Numbers};
-use shape::{RANKED, is_additive, metric_name, rank};
+use shape::{RANKED, Shape, is_additive, metric_name, rank};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use strata_symbols::near_names;
@@ -54,6 +55,12 @@ impl Pair {
     /// The second as a multiple of the first.
     fn ratio(self) -> Option<f64> {
         self.b?.ratio_to(self.a?)
+    }
+
+    /// What the second saves of the first, in per cent: (A − B) / A.
+    fn gain_percent(self) -> Option<f64> {
+        let (a, b) = (self.a?.real(), self.b?.real());
+        (a != 0.0).then(|| (a - b) * 100.0 / a).filter(|gain| gain.is_finite())
     }
 
     /// How far apart they are. A row that is not there counts as 0.
@@ -124,7 +131,11 @@ impl Comparison {
             let filled = result.tables.iter().filter(|table| !table.rows.is_empty());
             filled.map(|table| format!("{} by {}", table.name, table.key.join(", "))).collect()
         };
-        let by = |result: &ResultFile| result.setting("grouped_by").map(str::to_owned);
+        // `exits` says so in `by`, which in a replay holds the rows.
+        let by = |result: &ResultFile| {
+            result.setting("grouped_by").or(result.setting("by")).map(str::to_owned)
+        };
+        let unit = |result: &ResultFile| result.setting("unit").map(str::to_owned);
         let window = |result: &ResultFile| result.setting("window").map(str::to_owned);
         let (kinds_a, kinds_b) = (kinds(&a), kinds(&b));
         let apart = !kinds_a.is_empty()
@@ -140,12 +151,35 @@ impl Comparison {
                 let (of_a, of_b) = (by(&a), by(&b));
                 Err(not_alike(of_a, of_b, "make one of them anew with the other's --window"))
             }
+            _ if unit(&a).zip(unit(&b)).is_some_and(|(a, b)| a != b) => {
+                let in_unit = |result| format!("times in {}", unit(result).unwrap_or_default());
+                let (of_a, of_b) = (in_unit(&a), in_unit(&b));
+                Err(not_alike(of_a, of_b, "compare two whose traces have one clock's unit"))
+            }
             _ if apart => {
                 let remedy = "make one of them anew with the options of the other";
                 Err(not_alike(kinds_a.join("; "), kinds_b.join("; "), remedy))
             }
             _ => Ok(Comparison { a, b }),
         }
+    }
+
+    /// The unit of a number; times of some results are in the unit of their trace.
+    fn unit(&self, metric: &str) -> &str {
+        match self.a.setting("unit").or(self.b.setting("unit")) {
+            Some(unit) if self.has_own_unit(metric) => unit,
+            _ => unit_of(metric),
+        }
+    }
+
+    fn has_own_unit(&self, metric: &str) -> bool {
+        Shape::of(&self.a.command).is_some_and(|shape| shape.is_time(metric))
+    }
+
+    /// What is saved of a time, in per cent; `None` of what is no time.
+    fn gain_percent(&self, metric: &str, pair: Pair) -> Option<f64> {
+        let is_time = self.has_own_unit(metric) || matches!(unit_of(metric), "cycles" | "ns");
+        pair.gain_percent().filter(|_| is_time)
     }
 
     /// What makes the two hard to compare, a sentence each.

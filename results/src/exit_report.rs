@@ -1,10 +1,12 @@
 //! Where the time goes at VM exits, as text, JSON, CSV and figures.
 
+mod breakdown;
 mod csv_rows;
 mod figures;
 mod json;
 mod text;
 
+pub use breakdown::ExitPhases;
 pub use figures::ExitTimeline;
 
 use strata_exits::{By, Coverage, Distribution, ExitReport, Isa, Row, Unit, Window};
@@ -22,6 +24,8 @@ pub struct ExitResult {
     pub patches: Vec<String>,
     /// What was accounted.
     pub report: ExitReport,
+    /// Phases of exits, if that was asked for.
+    pub phases: Option<ExitPhases>,
 }
 
 /// As `--by` names it.
@@ -152,6 +156,7 @@ impl ExitResult {
                 strata_exits::PERCENTILE_ERROR * 100.0
             ));
         }
+        notes.extend(self.phases.iter().flat_map(ExitPhases::notes));
         notes
     }
 }

@@ -73,7 +73,7 @@ pub use check_result::{CheckResult, salvage_text};
 pub use comparison::{CompareSelection, Comparison, ResultFile};
 pub use data_table::DataSelection;
 pub use error::Error;
-pub use exit_report::{ExitResult, ExitTimeline};
+pub use exit_report::{ExitPhases, ExitResult, ExitTimeline};
 pub use flow_report::FlowReport;
 pub use known::Known;
 pub use layer_figure::layer_figure;

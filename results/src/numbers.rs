@@ -40,6 +40,16 @@ pub(crate) fn share_percent(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 * 100.0 / whole as f64)
 }
 
+/// A share in per cent with two decimals.
+pub(crate) fn fine_percent(share: Option<f64>) -> String {
+    share.map_or_else(|| NOT_AVAILABLE.to_owned(), |share| format!("{share:.2}"))
+}
+
+/// A count that may not be known.
+pub(crate) fn grouped_if(number: Option<u64>) -> String {
+    number.map_or_else(|| NOT_AVAILABLE.to_owned(), grouped)
+}
+
 /// A rate with two decimals, with one from a hundred on.
 pub(crate) fn rate(value: Option<f64>) -> String {
     match value {

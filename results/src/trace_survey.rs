@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use strata_sim::{Addressing, layer_of};
 use strata_symbols::Layer;
 use strata_workloads::trace::{
-    Batch, ControlRegister, Definitions, Event, IDLE_DOMAIN, Lacks, MachineState, Totals, Vcpu,
+    Batch, Definitions, Event, IDLE_DOMAIN, Lacks, MachineState, Totals, Vcpu,
 };
 
 /// Takes the batches of a trace and counts what is in them.
@@ -148,7 +148,7 @@ impl TraceSurvey {
 
     fn event(&mut self, event: &Event) {
         self.totals.events += 1;
-        *self.events.entry(kind_of(event)).or_default() += 1;
+        *self.events.entry(event.name()).or_default() += 1;
         if matches!(event, Event::Cpu { .. } | Event::Current(_)) {
             self.charge_vcpu();
         }
@@ -236,39 +236,3 @@ const EVENT_KINDS: [&str; 30] = [
     "vmrun",
     "wake",
 ];
-
-fn kind_of(event: &Event) -> &'static str {
-    match event {
-        Event::Translation(_) => "translation",
-        Event::Control { register: ControlRegister::Cr0, .. } => "cr0_write",
-        Event::Control { register: ControlRegister::Cr3, .. } => "cr3_write",
-        Event::Control { register: ControlRegister::Cr4, .. } => "cr4_write",
-        Event::Control { register: ControlRegister::Efer, .. } => "efer_write",
-        Event::Msr { .. } => "msr_write",
-        Event::Descriptor { .. } => "descriptor",
-        Event::Invlpg { .. } => "invlpg",
-        Event::Invpcid { .. } => "invpcid",
-        Event::Invlpga { .. } => "invlpga",
-        Event::Interrupt(_) => "interrupt",
-        Event::Syscall { .. } => "syscall",
-        Event::Hypercall { .. } => "hypercall",
-        Event::Grant(_) => "grant",
-        Event::EventChannel { .. } => "event_channel",
-        Event::Halt => "halt",
-        Event::Wake => "wake",
-        Event::Port { .. } => "port",
-        Event::VmRun { .. } => "vmrun",
-        Event::VmExit { .. } => "vmexit",
-        Event::Tsc { .. } => "tsc",
-        Event::Time { .. } => "time",
-        Event::Marker { .. } => "marker",
-        Event::Gap { .. } => "gap",
-        Event::Cpu { .. } => "cpu",
-        Event::Current(_) => "current",
-        Event::Loaded(_) => "loaded",
-        Event::StackPointer { .. } => "stack_pointer",
-        Event::Dma { .. } => "dma",
-        Event::CacheFlush => "cache_flush",
-        _ => "other",
-    }
-}

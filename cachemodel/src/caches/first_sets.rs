@@ -137,6 +137,25 @@ impl FirstSets {
         Some(KnownHit { line, entry: self.entries[number] })
     }
 
+    /// Uses the line that begins at `line`, if it is known. `now` is after every use so far. Returns the
+    /// place of the TLB entry that its page was found by.
+    #[inline(always)]
+    pub(crate) fn use_known_line(&mut self, line: u64, write: bool, now: u32) -> Option<u16> {
+        let number = usize::from(self.slots[hash(line)]) % SLOTS;
+        let slot = &mut self.at[number];
+        if slot.known != line {
+            return None;
+        }
+        slot.uses[usize::from(write)] = now;
+        Some(self.entries[number])
+    }
+
+    /// Whether the line that begins at `line` is known.
+    #[inline]
+    pub(crate) fn knows(&self, line: u64) -> bool {
+        self.at[usize::from(self.slots[hash(line)]) % SLOTS].known == line
+    }
+
     /// Uses a line that is here, and knows it from now on at `va` with the TLB entry its page was
     /// found by. False, with nothing done, if it is not here or was prefetched. `now` is after every
     /// use so far.

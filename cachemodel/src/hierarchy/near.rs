@@ -5,9 +5,12 @@
 //! a processor can keep it at hand; whatever else comes up is left to the full way, which alone
 //! would give the same counts.
 
-use super::stream::Shape;
+use super::plain::FartherLines;
+use super::stream::Touch;
 use super::{FetchedLine, Hierarchy, Operand, PlainHits, RefKind, Run};
-use crate::caches::FirstSets;
+use crate::caches::{FirstSets, Found};
+use crate::memory::{FIRST_SHIFT, FirstAndLower, Lower, Place};
+use crate::page::PhysAddr;
 use crate::span::PAGE_BYTES;
 use crate::translation::{KnownPages, UseTimes};
 
@@ -24,6 +27,8 @@ pub struct Near<'h> {
     now: u64,
     /// Most lines of a reference that is one access.
     most_lines: u64,
+    /// For lines that are not in the first level; `None` where more than that is to be done.
+    farther: Option<Farther<'h>>,
     /// Where the line fetched last and the time are kept.
     kept: (&'h mut FetchedLine, &'h mut u64),
 }
@@ -38,6 +43,15 @@ impl Drop for Near<'_> {
     }
 }
 
+/// What a line that is not in the first level touches.
+#[derive(Debug)]
+struct Farther<'h> {
+    lower: Lower<'h>,
+    /// What is below the caches for instructions and for data.
+    below: [Option<usize>; 2],
+    lines: &'h mut FartherLines,
+}
+
 /// How far an execution has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -50,8 +64,8 @@ pub struct Progress {
 /// How many references a [`Near`] is good for.
 pub(super) const GOOD_FOR: usize = 1 << 28;
 
-const LINE_BYTES: u64 = 64;
-const LINE_MASK: u64 = !(LINE_BYTES - 1);
+pub(super) const LINE_BYTES: u64 = 1 << FIRST_SHIFT;
+pub(super) const LINE_MASK: u64 = !(LINE_BYTES - 1);
 
 impl Hierarchy {
     /// Whether [`Hierarchy::near`] gives something; else every reference has to go the full way.
@@ -67,7 +81,8 @@ impl Hierarchy {
         if !self.is_near {
             return None;
         }
-        let [l1i, l1d] = self.memory.first_sets()?;
+        let misses_plainly = self.is_plain && !self.memory.notes_requests();
+        let FirstAndLower { first: [l1i, l1d], below, lower } = self.memory.first_and_lower()?;
         self.now = common_time(l1i, l1d, self.now);
         let [itlb, dtlb] = self.unit.known_pages()?;
         Some(Near {
@@ -78,6 +93,7 @@ impl Hierarchy {
             fetched: self.fetched,
             now: self.now,
             most_lines: self.most_lines,
+            farther: misses_plainly.then_some(Farther { lower, below, lines: &mut self.farther }),
             kept: (&mut self.fetched, &mut self.now),
         })
     }
@@ -97,81 +113,138 @@ fn common_time(l1i: &mut FirstSets, l1d: &mut FirstSets, mut now: u64) -> u64 {
 }
 
 impl Near<'_> {
-    /// Makes references until one has to be made the full way. Returns how many it has made, and
-    /// adds those of two lines to `seconds`.
+    /// Makes these touches of a stream, and their followers, until a touch has to be made the full
+    /// way. Returns how many it has made, and adds those of two lines to `seconds`.
+    ///
+    /// `operand_is_here` tells whether the line of the last operand is in the first level, and its page
+    /// in the TLB, as the last ones used.
     #[inline]
     pub(super) fn row(
         &mut self,
-        addresses: &[u64],
-        shapes: &[Shape],
+        touches: &[Touch],
+        operand_is_here: &mut bool,
         seconds: &mut PlainHits,
     ) -> usize {
         let mut made = 0;
         loop {
-            if self.fetched.reach > 0 {
-                made += self.usual_row(&addresses[made..], &shapes[made..], seconds);
+            if self.fetched.reach > 0 && *operand_is_here {
+                made += self.usual_row(&touches[made..], seconds);
             }
-            let (Some(&va), Some(&shape)) = (addresses.get(made), shapes.get(made)) else {
+            let Some(touch) = touches.get(made) else { return made };
+            // Its followers may be no hits.
+            let Touch { shape, followed, .. } = *touch;
+            let fetched = shape.is_fetch() || self.fetched.reach > 0;
+            let used = !shape.is_fetch() || *operand_is_here;
+            if followed.fetches() > 0 && !fetched || followed.operands() > 0 && !used {
                 return made;
-            };
-            let lines = self.reference(va, shape);
+            }
+            let mut lines = 0;
+            if self.farther.is_none() || !(self.fetched.reach > 0 && *operand_is_here) {
+                lines = self.reference(touch);
+            }
+            if lines == 0 {
+                lines = self.farther(touch);
+            }
             if lines == 0 {
                 return made;
             }
             if lines > 1 {
                 seconds.add(shape.kind(), 1);
             }
+            *operand_is_here |= !shape.is_fetch();
             made += 1;
         }
     }
 
     #[inline(never)]
-    fn reference(&mut self, va: u64, shape: Shape) -> u64 {
-        if shape.is_fetch() {
-            self.fetch(va, shape.beyond())
-        } else {
-            self.operand(shape.writes(), va, shape.beyond())
+    fn reference(&mut self, touch: &Touch) -> u64 {
+        let Touch { va, shape, .. } = *touch;
+        match shape.is_fetch() {
+            true => self.fetch(va, touch.beyond()),
+            false => self.operand(shape.writes(), va, touch.beyond()),
         }
     }
 
-    /// Makes references to one known line each, and fetches that go on from the line fetched last,
+    /// Makes a reference to one or two lines of one known page, wherever they are. Returns how many
+    /// lines; 0, with nothing done, of any other reference.
+    #[inline(never)]
+    fn farther(&mut self, touch: &Touch) -> u64 {
+        let Touch { va, shape, .. } = *touch;
+        let Some(farther) = &mut self.farther else { return 0 };
+        if !shape.is_in_page() {
+            return 0;
+        }
+        let last = va.wrapping_add(touch.beyond());
+        let kind = shape.kind();
+        let (sets, tlb, below) = match shape.is_fetch() {
+            true => (&mut *self.l1i, &mut self.itlb, farther.below[0]),
+            false => (&mut *self.l1d, &mut self.dtlb, farther.below[1]),
+        };
+        let Some(known) = tlb.get(va) else { return 0 };
+        let Some(entry) = known.near_place() else { return 0 };
+        sets.set_clock(self.now as u32);
+        self.now += 1;
+        note_use(tlb.used, entry, self.now);
+        let mut line = |place: Place| {
+            let found = sets.demand(place.physical.0 / LINE_BYTES, kind.writes());
+            sets.know_latest(place.va, entry);
+            match found {
+                Found::Here => 0,
+                Found::Brought(victim) => farther.lower.replaced(below, place, victim),
+            }
+        };
+        let missed = line(Place { physical: known.physical, va });
+        if shape.is_fetch() {
+            self.fetched = FetchedLine { line: last & LINE_MASK, reach: LINE_BYTES };
+        }
+        if shape.is_in_line() {
+            farther.lines.add(kind, missed);
+            return 1;
+        }
+        let physical = PhysAddr(known.physical.0 + (last - va));
+        let also_missed = line(Place { physical, va: last });
+        self.now += 1;
+        if self.most_lines > 1 {
+            farther.lines.add(kind, missed.max(also_missed));
+        } else {
+            farther.lines.add(kind, missed);
+            farther.lines.add(kind, also_missed);
+        }
+        2
+    }
+
+    /// Makes touches of one known line each, and fetches that go on from the line fetched last,
     /// until there is another. Calls nothing, so that all that it needs is in registers.
     #[inline(never)]
-    fn usual_row(&mut self, addresses: &[u64], shapes: &[Shape], seconds: &mut PlainHits) -> usize {
+    fn usual_row(&mut self, touches: &[Touch], seconds: &mut PlainHits) -> usize {
         let Self { l1i, l1d, itlb, dtlb, .. } = self;
         let (mut now, mut line) = (self.now, self.fetched.line);
         let mut crossing = 0;
-        let further = addresses.iter().zip(shapes).position(|(&va, &shape)| {
-            let beyond = shape.beyond();
+        let further = touches.iter().position(|&Touch { va, shape, .. }| {
             now += 1;
-            if !shape.is_fetch() {
-                let hit = l1d.use_known(va, beyond, shape.writes(), now as u32);
-                let Some(hit) = hit else { return true };
-                note_use(dtlb.used, hit.entry, now);
+            let own = va & LINE_MASK;
+            if let Some(writes) = shape.operand_in_line() {
+                let hit = l1d.use_known_line(own, writes, now as u32);
+                let Some(entry) = hit else { return true };
+                note_use(dtlb.used, entry, now);
                 return false;
             }
-            let offset = va.wrapping_sub(line);
-            let end = offset.wrapping_add(beyond);
-            if offset | end < LINE_BYTES {
-                return false;
-            }
-            let goes_on = offset < LINE_BYTES;
-            let next = line.wrapping_add(LINE_BYTES);
-            let (from, more) =
-                if goes_on { (next, end.wrapping_sub(LINE_BYTES)) } else { (va, beyond) };
-            let Some(hit) = l1i.use_known(from, more, false, now as u32) else { return true };
-            note_use(itlb.used, hit.entry, now);
-            if goes_on && next.is_multiple_of(PAGE_BYTES) {
+            let goes_on = !shape.is_in_line();
+            if goes_on && !(shape.fetches_next() && own == line) {
                 return true;
             }
-            line = hit.line;
+            // The use of the line fetched last is the latest as it is.
+            let own = own + if goes_on { LINE_BYTES } else { 0 };
+            let Some(entry) = l1i.use_known_line(own, false, now as u32) else { return true };
+            note_use(itlb.used, entry, now);
+            line = own;
             crossing += u64::from(goes_on);
             false
         });
         self.now = now;
         self.fetched.line = line;
         seconds.add(RefKind::Fetch, crossing);
-        further.unwrap_or(addresses.len())
+        further.unwrap_or(touches.len())
     }
 
     /// How many lines a fetch of `1 + beyond` bytes hits, one or two, if all of them are known; it

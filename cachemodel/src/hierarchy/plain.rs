@@ -7,14 +7,11 @@
 use super::{FetchedLine, Hierarchy, RefKind};
 use crate::counts::Counts;
 use crate::machine::Machine;
-use crate::memory::{Levels, Place, Wanted, Way};
+use crate::memory::{FIRST_SHIFT, Levels, Place, Wanted, Way};
 use crate::outcome::Outcome;
 use crate::page::PhysAddr;
 use crate::span::PAGE_BYTES;
 use crate::translation::Known;
-
-/// Lines in the first level are of 64 bytes where their hits can be known.
-const LINE_SHIFT: u32 = 6;
 
 /// Lines of plain accesses that were not known, by kind and by the number of levels that missed. The
 /// accesses are counted among the [`PlainHits`].
@@ -23,7 +20,7 @@ pub(super) struct FartherLines([[u64; Machine::MAX_LEVELS + 1]; 4]);
 
 impl FartherLines {
     #[inline(always)]
-    fn add(&mut self, kind: RefKind, missed: usize) {
+    pub(super) fn add(&mut self, kind: RefKind, missed: usize) {
         self.0[kind as usize][missed % (Machine::MAX_LEVELS + 1)] += 1;
     }
 
@@ -98,7 +95,7 @@ impl Hierarchy {
     #[inline(always)]
     pub(super) fn plainly(&mut self, kind: RefKind, va: u64, bytes: u32) -> Option<Outcome> {
         let last = va.wrapping_add(u64::from(bytes.saturating_sub(1)));
-        let beyond_line = (last >> LINE_SHIFT).wrapping_sub(va >> LINE_SHIFT);
+        let beyond_line = (last >> FIRST_SHIFT).wrapping_sub(va >> FIRST_SHIFT);
         if beyond_line > 1 || (va ^ last) / PAGE_BYTES != 0 {
             return None;
         }
@@ -142,8 +139,8 @@ impl Hierarchy {
     #[inline(always)]
     fn plain_line(&mut self, kind: RefKind, place: Place, entry: Option<u16>) -> usize {
         if kind == RefKind::Fetch {
-            let line = place.va >> LINE_SHIFT << LINE_SHIFT;
-            let reach = if entry.is_some() { 1 << LINE_SHIFT } else { 0 };
+            let line = place.va >> FIRST_SHIFT << FIRST_SHIFT;
+            let reach = if entry.is_some() { 1 << FIRST_SHIFT } else { 0 };
             self.fetched = FetchedLine { line, reach };
         }
         self.memory.access_known(Wanted { kind, place, entry })

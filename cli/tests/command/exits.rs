@@ -120,6 +120,38 @@ fn two_results_can_be_compared_row_by_row() {
 }
 
 #[test]
+fn phases_are_shown_with_the_exits_that_lack_a_probe() {
+    let phases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/phases/kvm-port-read.toml");
+    let result = json(&kvm(), &["--breakdown", text(&phases)]);
+    let breakdown = &result["breakdown"];
+    // The cut begins and ends within the guests' rounds: all reads in it are whole.
+    let reads = breakdown["exits"].as_u64().unwrap();
+    assert!(reads > 3 && breakdown["complete"] == reads, "{breakdown}");
+    let rows = breakdown["phases"].as_array().unwrap();
+    let share: f64 = rows.iter().map(|row| row["percent"].as_f64().unwrap()).sum();
+    assert!((share - 100.0).abs() < 1e-9);
+    assert_eq!(sum(&breakdown["phases"], "total"), breakdown["total"]["total"].as_u64().unwrap());
+    let table = run(&kvm(), &["--breakdown", text(&phases)]);
+    assert!(table.contains("User space") && table.contains("first missing in"), "{table}");
+    let csv = run(&kvm(), &["--breakdown", text(&phases), "--format", "csv"]);
+    assert!(csv.starts_with("phase,mean_ns,percent,exits") && csv.lines().count() == 3, "{csv}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = folder.path().join("wrong.toml");
+    let whole = fs::read_to_string(&phases).unwrap();
+    fs::write(&wrong, whole.replace("\"kvm_pio\"", "0x82016")).unwrap();
+    let told = complaint(strata(["exits", text(&kvm()), "--breakdown", text(&wrong)]));
+    assert!(told.contains("wrong.toml: probe back") && told.contains("tracepoint"), "{told}");
+    let told = complaint(strata(["exits", text(&kvm()), "--breakdown", "none.toml"]));
+    assert!(told.contains("none.toml: cannot be read"), "{told}");
+    let more = ["--window", "perf-compat"];
+    let told = complaint(strata(
+        ["exits", text(&kvm()), "--breakdown", text(&phases)].into_iter().chain(more),
+    ));
+    assert!(told.contains("--window exit-entry"), "{told}");
+}
+
+#[test]
 fn a_capture_without_exits_tells_hypercalls_and_run_states() {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../workloads/samples/xen-net-tx");
     let result = json(&sample, &[]);

@@ -7,6 +7,7 @@ mod browser;
 mod callgraph;
 mod check;
 mod compare;
+mod compare_times;
 mod data_side;
 mod exits;
 mod flows;

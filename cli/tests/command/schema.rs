@@ -97,6 +97,8 @@ fn exits_hold_the_schema() {
         holds("exits", &json(&["exits", text(&trace), "--by", by, "--histogram"]));
     }
     holds("exits", &json(&["exits", text(&trace), "--window", "perf-compat", "--top", "1"]));
+    let phases = data.join("../../../docs/phases/kvm-port-read.toml");
+    holds("exits", &json(&["exits", text(&trace), "--breakdown", text(&phases)]));
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../workloads/samples/xen-net-tx");
     holds("exits", &json(&["exits", text(&sample)]));
 }

@@ -52,6 +52,20 @@ pub(crate) fn reason_of_name(name: &str) -> Option<(Isa, u32)> {
     }
 }
 
+/// All reasons that the manuals or KVM call so, of both numberings.
+pub(crate) fn reasons_called(name: &str) -> Vec<(Isa, u32)> {
+    let tables = [(Isa::Vmx, vmx::VMX), (Isa::Svm, svm::SVM)];
+    let all = tables.iter().flat_map(|(isa, table)| table.iter().map(move |entry| (*isa, entry)));
+    all.filter(|(_, entry)| entry.1 == name || entry.2 == name)
+        .map(|(isa, entry)| (isa, entry.0))
+        .collect()
+}
+
+/// All names of exit reasons in the manuals.
+pub(crate) fn reason_names() -> impl Iterator<Item = &'static str> {
+    vmx::VMX.iter().chain(svm::SVM).map(|entry| entry.1)
+}
+
 /// The exit reason of an access to an I/O port.
 #[inline]
 pub(crate) fn is_port_exit(isa: Isa, reason: u32) -> bool {

@@ -7,20 +7,20 @@
 //! Names of events and fields are those of lttng-modules (instrumentation/events/arch/x86/kvm and
 //! kvm.h).
 
-use super::lines::Lines;
+use super::records::{Dialect, Line, TextRecord, text_source};
 use super::{nanoseconds, number};
-use crate::coverage::Coverage;
-use crate::error::Error;
-use crate::event::{Event, Isa, PortAccess, Unit, Vcpus};
 use crate::kvm::{KvmDecoder, KvmRecord, Place};
-use crate::source::Source;
-use std::io::Read;
 
-/// Reads what `babeltrace2` prints of an LTTng trace.
-pub struct Babeltrace<R> {
-    lines: Lines<R>,
-    decoder: KvmDecoder,
-    coverage: Coverage,
+text_source!(
+    /// Reads what `babeltrace2` prints of an LTTng trace.
+    Babeltrace,
+    Lttng,
+    Lttng::default()
+);
+
+/// Times of day made times.
+#[derive(Default)]
+pub(super) struct Lttng {
     /// Nanoseconds before the day of the last line, and the time of day of that.
     midnight: (u64, u64),
 }
@@ -28,7 +28,7 @@ pub struct Babeltrace<R> {
 const DAY: u64 = 86_400_000_000_000;
 
 /// A line in its parts.
-struct Line<'l> {
+struct Parts<'l> {
     /// Of the day, or since the epoch.
     time: u64,
     /// Whether it is of the day.
@@ -37,7 +37,7 @@ struct Line<'l> {
     fields: &'l str,
 }
 
-fn split(line: &str) -> Option<Line<'_>> {
+fn split(line: &str) -> Option<Parts<'_>> {
     let (time, rest) = line.trim_start().strip_prefix('[')?.split_once(']')?;
     // A date may stand before it.
     let time = time.rsplit(' ').next()?;
@@ -55,7 +55,7 @@ fn split(line: &str) -> Option<Line<'_>> {
     };
     let (head, fields) = rest.split_once(": {")?;
     let event = head.rsplit(' ').next()?;
-    Some(Line { time, of_day, event, fields })
+    Some(Parts { time, of_day, event, fields })
 }
 
 /// The value in `key = value`; of an enumeration its number.
@@ -79,135 +79,51 @@ fn value<'f>(fields: &'f str, key: &str) -> Option<&'f str> {
     }
 }
 
-fn record(event: &str, fields: &str) -> Option<Option<KvmRecord>> {
-    let get = |key: &str| value(fields, key).and_then(number);
-    let vcpu = || get("vcpu_id").map(|vcpu| vcpu as u32);
-    Some(Some(match event {
-        "kvm_x86_entry" => KvmRecord::Entry { vcpu: vcpu() },
-        "kvm_x86_exit" => KvmRecord::Exit {
-            vcpu: vcpu(),
-            // KVM_ISA_VMX and KVM_ISA_SVM (arch/x86/kvm/trace.h).
-            isa: match get("isa") {
-                Some(1) => Isa::Vmx,
-                Some(2) => Isa::Svm,
-                _ => Isa::Unsaid,
-            },
-            reason: Some(get("exit_reason")? as u32),
-            rip: get("guest_rip").unwrap_or(0),
-            info: [get("info1").unwrap_or(0), get("info2").unwrap_or(0)],
-        },
-        "kvm_x86_pio" | "kvm_pio" => {
-            KvmRecord::Port(PortAccess { port: get("port")? as u16, write: Some(get("rw")? == 1) })
+impl Lttng {
+    /// Nanoseconds of a line, in which only later days are told from the first.
+    fn time(&mut self, parts: &Parts<'_>) -> u64 {
+        if !parts.of_day {
+            return parts.time;
         }
-        // KVM_TRACE_MMIO_READ_UNSATISFIED, _READ and _WRITE (include/trace/events/kvm.h).
-        "kvm_mmio" => {
-            let kind = get("type")?;
-            KvmRecord::Memory { address: get("gpa")?, write: kind == 2, done: kind != 0 }
+        // Half a day back is a new day; less is a clock that goes backwards.
+        if parts.time + DAY / 2 < self.midnight.1 {
+            self.midnight.0 += DAY;
         }
-        "kvm_x86_page_fault" => KvmRecord::PageFault { address: get("fault_address")? },
-        "kvm_userspace_exit" => {
-            KvmRecord::UserspaceExit { reason: get("reason").map(|reason| reason as u32) }
-        }
-        "kvm_x86_emulate_insn" => KvmRecord::Emulate,
-        "kvm_x86_write_tsc_offset" => KvmRecord::TscOffset {
-            vcpu: vcpu(),
-            previous: get("previous_tsc_offset")?,
-            next: get("next_tsc_offset")?,
-        },
-        "irq_handler_entry" => KvmRecord::Irq,
-        "sched_switch" => KvmRecord::Switch {
-            previous: get("prev_tid")? as u32,
-            waits: get("prev_state")? & 0xff != 0,
-            next: get("next_tid")? as u32,
-        },
-        _ => return Some(None),
-    }))
+        self.midnight.1 = parts.time;
+        parts.time + self.midnight.0
+    }
 }
 
-impl<R: Read> Babeltrace<R> {
-    /// Begins to read.
-    pub fn new(input: R) -> Self {
-        Babeltrace {
-            lines: Lines::new(input),
-            decoder: KvmDecoder::default(),
-            coverage: Coverage::default(),
-            midnight: (0, 0),
-        }
-    }
-
-    fn take_line(&mut self) {
-        let at = self.lines.number;
-        let coverage = &mut self.coverage;
-        let Some(text) = self.lines.text() else {
-            coverage.fault(|| format!("line {at} is no UTF-8"));
-            return;
+impl Dialect for Lttng {
+    fn line<'l>(&mut self, text: &'l str) -> Line<'l> {
+        let Some(parts) = split(text) else {
+            return match text.split_once("discarded ") {
+                Some((_, rest)) => {
+                    let records = rest.split_whitespace().next().and_then(number).unwrap_or(0);
+                    Line::Lost { cpu: 0, records }
+                }
+                None if text.trim().is_empty() => Line::Heading,
+                None => Line::Unknown,
+            };
         };
-        let Some(line) = split(text) else {
-            if let Some((_, rest)) = text.split_once("discarded ") {
-                let records = rest.split_whitespace().next().and_then(number).unwrap_or(0);
-                coverage.lost += records;
-                coverage.losses += 1;
-                self.decoder.record(Place::default(), KvmRecord::Lost { records });
-            } else if !text.trim().is_empty() {
-                coverage.fault(|| format!("line {at} is no event"));
-            }
-            return;
-        };
-        coverage.records += 1;
-        let mut time = line.time;
-        if line.of_day {
-            // Half a day back is a new day; less is a clock that goes backwards.
-            if time + DAY / 2 < self.midnight.1 {
-                self.midnight.0 += DAY;
-            }
-            self.midnight.1 = time;
-            time += self.midnight.0;
-        }
-        let get = |key: &str| value(line.fields, key).and_then(number);
+        let time = self.time(&parts);
+        let Parts { event, fields, .. } = parts;
+        let get = |key: &str| value(fields, key).and_then(number);
         let place = Place {
             time,
             cpu: get("cpu_id").unwrap_or(0) as u16,
             thread: get("tid").map(|thread| thread as u32),
             process: get("pid").map(|process| process as u32),
         };
-        match record(line.event, line.fields) {
-            Some(Some(record)) => self.decoder.record(place, record),
-            Some(None) => coverage.skip(line.event, 1),
-            None => {
-                let event = line.event;
-                coverage.fault(|| format!("line {at}: {event} has other fields than known"));
-            }
-        }
-    }
-}
-
-impl<R: Read> Source for Babeltrace<R> {
-    fn next_event(&mut self) -> Result<Option<Event>, Error> {
-        loop {
-            if let Some(event) = self.decoder.next() {
-                return Ok(Some(event));
-            }
-            if !self.lines.advance()? {
-                return Ok(None);
-            }
-            self.take_line();
-        }
+        Line::Record(TextRecord { place, event, fields })
     }
 
-    fn vcpus(&self) -> &Vcpus {
-        self.decoder.vcpus()
+    fn record(&self, event: &str, fields: &str, _: &mut KvmDecoder) -> Option<Option<KvmRecord>> {
+        KvmRecord::of_fields(event, |key| value(fields, key).and_then(number))
     }
 
-    fn coverage(&self) -> &Coverage {
-        &self.coverage
-    }
-
-    fn unit(&self) -> Unit {
-        Unit::Nanoseconds
-    }
-
-    fn reason_names(&self) -> &[String] {
-        self.decoder.reason_names()
+    fn value<'f>(&self, fields: &'f str, name: &str) -> Option<&'f str> {
+        value(fields, name)
     }
 }
 
@@ -219,7 +135,8 @@ pub(crate) fn looks_like_babeltrace(begin: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Kind;
+    use crate::event::{Isa, Kind};
+    use crate::source::Source;
 
     const EXIT: &str = "[18:10:27.684304496] (+0.000001218) host kvm_x86_exit: { cpu_id = 3 }, \
         { pid = 1234, tid = 1240 }, { exit_reason = 48, guest_rip = 0x10, isa = 1, info1 = 7, info2 = 0x8 }";

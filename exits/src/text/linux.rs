@@ -7,44 +7,31 @@
 //!
 //! Fields differ by version of Linux: older ones lack the vCPU in exits, and print `info A B`.
 
-use super::lines::Lines;
+use super::records::{Dialect, Line, TextRecord, text_source};
 use super::{nanoseconds, number};
-use crate::coverage::Coverage;
-use crate::error::Error;
-use crate::event::{Event, PortAccess, Unit, Vcpus};
+use crate::event::PortAccess;
 use crate::kvm::{KvmDecoder, KvmRecord, Place};
-use crate::source::Source;
-use std::io::Read;
 
-/// Reads what `perf script` prints.
-pub struct PerfScript<R>(LinuxText<R>);
+text_source!(
+    /// Reads what `perf script` prints.
+    PerfScript,
+    Tool,
+    Tool::Perf
+);
+text_source!(
+    /// Reads what `trace-cmd report` prints.
+    TraceCmd,
+    Tool,
+    Tool::TraceCmd
+);
 
-/// Reads what `trace-cmd report` prints.
-pub struct TraceCmd<R>(LinuxText<R>);
-
-/// How the thread is written before the CPU.
+/// Which tool printed a text, by which the thread is written before the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
+pub(super) enum Tool {
     /// `comm pid/tid` or `comm tid`.
     Perf,
     /// `comm-tid`.
     TraceCmd,
-}
-
-struct LinuxText<R> {
-    lines: Lines<R>,
-    dialect: Dialect,
-    decoder: KvmDecoder,
-    coverage: Coverage,
-}
-
-/// A line in its parts.
-#[derive(Debug, PartialEq, Eq)]
-struct Line<'l> {
-    place: Place,
-    /// Without its system, such as `kvm:`.
-    event: &'l str,
-    fields: &'l str,
 }
 
 /// The word that ends at or before `end`, and where it begins.
@@ -54,9 +41,9 @@ fn word_before(text: &str, end: usize) -> Option<(usize, &str)> {
     (!text.is_empty()).then(|| (begin, &text[begin..]))
 }
 
-impl Dialect {
+impl Tool {
     /// A line in its parts; `None` if it is none of an event.
-    fn split(self, line: &str) -> Option<Line<'_>> {
+    fn split(self, line: &str) -> Option<TextRecord<'_>> {
         // The time is the first word that is one: names of programs end before it.
         let mut from = 0;
         let (at, time, after) = loop {
@@ -81,10 +68,10 @@ impl Dialect {
                 continue;
             }
             let ids = match self {
-                Dialect::Perf => {
+                Tool::Perf => {
                     word.split_once('/').map_or((None, word), |(p, t)| (p.parse().ok(), t))
                 }
-                Dialect::TraceCmd => (None, word.rsplit_once('-').map_or("", |(_, thread)| thread)),
+                Tool::TraceCmd => (None, word.rsplit_once('-').map_or("", |(_, thread)| thread)),
             };
             if let Ok(id) = ids.1.parse() {
                 (process, thread) = (ids.0, Some(id));
@@ -98,7 +85,7 @@ impl Dialect {
         };
         let event = event.rsplit(':').next().unwrap_or(event);
         let named = !event.is_empty() && !event.contains(char::is_whitespace);
-        named.then_some(Line { place: Place { time, cpu, thread, process }, event, fields })
+        named.then_some(TextRecord { place: Place { time, cpu, thread, process }, event, fields })
     }
 }
 
@@ -193,56 +180,34 @@ fn lost(line: &str) -> Option<(u16, u64)> {
     Some((0, after(rest, "lost").and_then(number).unwrap_or(0)))
 }
 
-impl<R: Read> LinuxText<R> {
-    fn new(input: R, dialect: Dialect) -> Self {
-        LinuxText {
-            lines: Lines::new(input),
-            dialect,
-            decoder: KvmDecoder::default(),
-            coverage: Coverage::default(),
-        }
-    }
-
-    fn take_line(&mut self) {
-        let number = self.lines.number;
-        let coverage = &mut self.coverage;
-        let Some(text) = self.lines.text() else {
-            coverage.fault(|| format!("line {number} is no UTF-8"));
-            return;
-        };
-        if let Some(line) = self.dialect.split(text) {
-            coverage.records += 1;
-            match record(line.event, line.fields, &mut self.decoder) {
-                Some(Some(record)) => self.decoder.record(line.place, record),
-                Some(None) => coverage.skip(line.event, 1),
-                None => {
-                    let event = line.event;
-                    coverage
-                        .fault(|| format!("line {number}: {event} has other fields than known"));
-                }
-            }
+impl Dialect for Tool {
+    fn line<'l>(&mut self, text: &'l str) -> Line<'l> {
+        if let Some(record) = self.split(text) {
+            Line::Record(record)
         } else if let Some((cpu, records)) = lost(text) {
-            coverage.lost += records;
-            coverage.losses += 1;
-            let place = Place { cpu, ..Place::default() };
-            self.decoder.record(place, KvmRecord::Lost { records });
-        } else if text.starts_with(char::is_whitespace) && !text.trim().is_empty() {
-            coverage.skip("lines of call stacks", 1);
-        } else if !is_heading(text) {
-            coverage.fault(|| format!("line {number} is no event"));
+            Line::Lost { cpu, records }
+        } else if is_heading(text) {
+            Line::Heading
+        } else if text.starts_with(char::is_whitespace) {
+            Line::Aside("lines of call stacks")
+        } else {
+            Line::Unknown
         }
     }
 
-    fn next_event(&mut self) -> Result<Option<Event>, Error> {
-        loop {
-            if let Some(event) = self.decoder.next() {
-                return Ok(Some(event));
-            }
-            if !self.lines.advance()? {
-                return Ok(None);
-            }
-            self.take_line();
-        }
+    fn record(
+        &self,
+        event: &str,
+        fields: &str,
+        decoder: &mut KvmDecoder,
+    ) -> Option<Option<KvmRecord>> {
+        record(event, fields, decoder)
+    }
+
+    /// Formats print `key=value` or `key value`.
+    fn value<'f>(&self, fields: &'f str, name: &str) -> Option<&'f str> {
+        let value = value(fields, name).or_else(|| after(fields, name))?;
+        Some(value.trim_end_matches(','))
     }
 }
 
@@ -258,64 +223,28 @@ fn is_heading(line: &str) -> bool {
 /// Lines that a guess is made from.
 const SAMPLE: usize = 50;
 
-fn looks_like(begin: &str, dialect: Dialect) -> bool {
+fn looks_like(begin: &str, tool: Tool) -> bool {
     let lines = begin.lines().take(SAMPLE).filter(|line| !is_heading(line));
-    let mut lines = lines.filter_map(|line| dialect.split(line));
+    let mut lines = lines.filter_map(|line| tool.split(line));
     lines.any(|line| line.place.thread.is_some())
 }
 
 /// True if a text begins as `perf script` prints it.
 pub(crate) fn looks_like_perf_script(begin: &str) -> bool {
-    looks_like(begin, Dialect::Perf) && !looks_like_trace_cmd(begin)
+    looks_like(begin, Tool::Perf) && !looks_like_trace_cmd(begin)
 }
 
 /// True if a text begins as `trace-cmd report` prints it.
 pub(crate) fn looks_like_trace_cmd(begin: &str) -> bool {
-    looks_like(begin, Dialect::TraceCmd)
+    looks_like(begin, Tool::TraceCmd)
 }
-
-macro_rules! source {
-    ($name:ident, $dialect:expr) => {
-        impl<R: Read> $name<R> {
-            /// Begins to read.
-            pub fn new(input: R) -> Self {
-                $name(LinuxText::new(input, $dialect))
-            }
-        }
-
-        impl<R: Read> Source for $name<R> {
-            fn next_event(&mut self) -> Result<Option<Event>, Error> {
-                self.0.next_event()
-            }
-
-            fn vcpus(&self) -> &Vcpus {
-                self.0.decoder.vcpus()
-            }
-
-            fn coverage(&self) -> &Coverage {
-                &self.0.coverage
-            }
-
-            fn unit(&self) -> Unit {
-                Unit::Nanoseconds
-            }
-
-            fn reason_names(&self) -> &[String] {
-                self.0.decoder.reason_names()
-            }
-        }
-    };
-}
-
-source!(PerfScript, Dialect::Perf);
-source!(TraceCmd, Dialect::TraceCmd);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parts(dialect: Dialect, line: &str) -> (u64, u16, Option<u32>, Option<u32>, String) {
-        let line = dialect.split(line).unwrap();
+    fn parts(tool: Tool, line: &str) -> (u64, u16, Option<u32>, Option<u32>, String) {
+        let line = tool.split(line).unwrap();
         let place = line.place;
         (place.time, place.cpu, place.process, place.thread, line.event.to_owned())
     }
@@ -324,22 +253,18 @@ mod tests {
     fn lines_of_several_versions_come_apart() {
         for (dialect, line, expected) in [
             (
-                Dialect::Perf,
+                Tool::Perf,
                 "  CPU 0/KVM  1234/1240 [003] 12.345678: kvm:kvm_exit: reason HLT rip 0x0 info 0 0",
                 (12_345_678_000, 3, Some(1234), Some(1240)),
             ),
             (
-                Dialect::Perf,
+                Tool::Perf,
                 "qemu-system 77 [000] 1,5: kvm:kvm_exit: x",
                 (1_500_000_000, 0, None, Some(77)),
             ),
+            (Tool::Perf, "kt 94 3.862809001: kvm:kvm_exit: x", (3_862_809_001, 0, None, Some(94))),
             (
-                Dialect::Perf,
-                "kt 94 3.862809001: kvm:kvm_exit: x",
-                (3_862_809_001, 0, None, Some(94)),
-            ),
-            (
-                Dialect::TraceCmd,
+                Tool::TraceCmd,
                 "  CPU 0/KVM-1240  [003] d..1. 12.345678: kvm_exit:  x",
                 (12_345_678_000, 3, None, Some(1240)),
             ),
@@ -351,7 +276,7 @@ mod tests {
         for line in
             ["", "cpus=1", "kt 94 [000]", "no time: here", "ffffffff81 func ([kernel.kallsyms])"]
         {
-            assert_eq!(Dialect::Perf.split(line), None, "{line}");
+            assert_eq!(Tool::Perf.split(line), None, "{line}");
         }
     }
 

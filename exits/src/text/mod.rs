@@ -3,6 +3,7 @@
 mod babeltrace;
 mod lines;
 mod linux;
+mod records;
 
 pub use babeltrace::Babeltrace;
 pub use linux::{PerfScript, TraceCmd};
@@ -11,7 +12,7 @@ pub(crate) use babeltrace::looks_like_babeltrace;
 pub(crate) use linux::{looks_like_perf_script, looks_like_trace_cmd};
 
 /// A number as Linux prints it: `0x1f`, `31`.
-fn number(text: &str) -> Option<u64> {
+pub(crate) fn number(text: &str) -> Option<u64> {
     let text = text.trim_matches(|c: char| c == ',' || c == ';');
     match text.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16).ok(),

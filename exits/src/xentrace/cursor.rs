@@ -63,14 +63,16 @@ pub(super) struct Cursor {
     time: u64,
     /// The record that is due next.
     pub(super) record: Record,
+    /// Whether also records that tell nothing about exits are gone to; they count nowhere then.
+    keeps_all: bool,
     /// Records read.
     records: u64,
     /// Of them, those that tell nothing about exits, by the places of their names.
-    skipped: [u64; SKIPPED_NAMES],
+    pub(super) skipped: [u64; SKIPPED_NAMES],
 }
 
 impl Cursor {
-    pub(super) fn new(cpu: usize) -> Self {
+    pub(super) fn new(cpu: usize, keeps_all: bool) -> Self {
         Cursor {
             cpu,
             buffer: vec![0; LONGEST],
@@ -79,6 +81,7 @@ impl Cursor {
             rest: Window { offset: 0, bytes: 0 },
             time: 0,
             record: Record::NONE,
+            keeps_all,
             records: 0,
             skipped: [0; SKIPPED_NAMES],
         }
@@ -91,7 +94,9 @@ impl Cursor {
         while self.decode() {
             self.records += 1;
             match self.record.meaning {
-                Meaning::Skipped(place) => self.skipped[usize::from(place)] += 1,
+                Meaning::Skipped(place) if !self.keeps_all => {
+                    self.skipped[usize::from(place)] += 1;
+                }
                 _ => return true,
             }
         }

@@ -1,7 +1,8 @@
 //! From records to events.
 
-use super::cursor::Record;
+use super::cursor::{Cursor, Record};
 use super::numbers::*;
+use super::probes::Probes;
 use crate::coverage::Coverage;
 use crate::event::{
     Event, IDLE_DOMAIN, Kind, Paravirtual, PortAccess, RunState, VcpuId, VcpuName, Vcpus,
@@ -93,6 +94,30 @@ impl Decoder {
             _ => take.take(&self.decode_other(record, cpu, coverage)?),
         }
         Some(())
+    }
+
+    /// The same where probes are looked for: a record that is one is given to `probes` with its
+    /// event, and does not count as of no interest; others are given with their events.
+    pub(super) fn decode_probed(
+        &mut self,
+        cursor: &mut Cursor,
+        cpu: u16,
+        probes: &mut Probes,
+        coverage: &mut Coverage,
+    ) {
+        let record = &cursor.record;
+        let found = probes.of(record.event, |at| record.word(at).map(u64::from));
+        if let (true, Meaning::Skipped(place)) = (found.is_empty(), record.meaning) {
+            cursor.skipped[usize::from(place)] += 1;
+        }
+        let mut event = None;
+        self.decode(record, cpu, coverage, &mut |own: &Event| event = Some(*own));
+        let running = match *self.occupant(cpu) {
+            Occupant::Vcpu(vcpu) => Some(vcpu),
+            _ => None,
+        };
+        let vcpu = event.map_or(running, |event| event.vcpu);
+        probes.take(found, (record.time, cpu, vcpu), event);
     }
 
     /// The event of a record that is neither entry nor exit, if it is one.

@@ -7,10 +7,12 @@ mod cursor;
 mod decode;
 mod numbers;
 mod old_layout;
+mod probes;
 mod windows;
 
 pub use old_layout::{OldLayout, OldXentrace, looks_old};
 
+use crate::breakdown::Watch;
 use crate::coverage::Coverage;
 use crate::error::Error;
 use crate::event::{Event, Unit, Vcpus};
@@ -18,6 +20,7 @@ use crate::read_at::ReadAt;
 use crate::source::{Source, Take};
 use cursor::Cursor;
 use decode::Decoder;
+use probes::Probes;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use windows::Windows;
@@ -34,6 +37,7 @@ pub struct Xentrace<F> {
     until: u64,
     decoder: Decoder,
     coverage: Coverage,
+    probes: Probes,
 }
 
 /// True if a file of today's layout begins so.
@@ -64,18 +68,25 @@ impl<F: ReadAt> Xentrace<F> {
             until: 0,
             decoder: Decoder::default(),
             coverage: Coverage::default(),
+            probes: Probes::default(),
         };
-        xentrace.windows.first_round(&mut xentrace.coverage)?;
-        xentrace.open_cpus()?;
-        xentrace.leave();
+        xentrace.begin()?;
         Ok(xentrace)
+    }
+
+    /// Goes to the first record.
+    fn begin(&mut self) -> Result<(), Error> {
+        self.windows.first_round(&mut self.coverage)?;
+        self.open_cpus()?;
+        self.leave();
+        Ok(())
     }
 
     /// Begins to read CPUs found since the last time.
     fn open_cpus(&mut self) -> Result<(), Error> {
         while self.cursors.len() < self.windows.cpus() {
             let cpu = self.cursors.len();
-            let mut cursor = Cursor::new(cpu);
+            let mut cursor = Cursor::new(cpu, !self.probes.is_empty());
             if cursor.refill(&mut self.windows, &mut self.coverage)? {
                 self.waiting.push(Reverse((cursor.record.time, cpu)));
             }
@@ -133,7 +144,12 @@ impl<F: ReadAt> Xentrace<F> {
         };
         let mut time = cursor.record.time;
         loop {
-            self.decoder.decode(&cursor.record, cpu as u16, &mut self.coverage, take);
+            let coverage = &mut self.coverage;
+            if self.probes.is_empty() {
+                self.decoder.decode(&cursor.record, cpu as u16, coverage, take);
+            } else {
+                self.decoder.decode_probed(cursor, cpu as u16, &mut self.probes, coverage);
+            }
             if !cursor.advance() {
                 self.refill(&mut time)?;
                 break;
@@ -160,15 +176,38 @@ impl<F: ReadAt> Xentrace<F> {
 
 impl<F: ReadAt> Source for Xentrace<F> {
     fn next_event(&mut self) -> Result<Option<Event>, Error> {
-        let mut found = None;
-        while found.is_none() && self.step(false, &mut |event: &Event| found = Some(*event))? {}
-        Ok(found)
+        loop {
+            if let Some(event) = self.probes.next() {
+                return Ok(Some(event));
+            }
+            let mut found = None;
+            let goes_on = self.step(false, &mut |event: &Event| found = Some(*event))?;
+            if found.is_some() || !goes_on {
+                return Ok(found);
+            }
+        }
     }
 
     #[inline]
     fn each_event(&mut self, take: &mut impl Take) -> Result<(), Error> {
-        while self.step(true, take)? {}
+        let run = self.probes.is_empty();
+        while self.step(run, take)? {
+            while let Some(event) = self.probes.next() {
+                take.take(&event);
+            }
+        }
         Ok(())
+    }
+
+    fn watch(&mut self, watch: Watch) -> Result<(), Error> {
+        watch.check(true)?;
+        self.probes = Probes::new(watch);
+        // Records that tell nothing about exits may be probes, also those left out already.
+        self.windows.restart();
+        self.cursors.clear();
+        self.waiting.clear();
+        (self.decoder, self.coverage) = (Decoder::default(), Coverage::default());
+        self.begin()
     }
 
     fn vcpus(&self) -> &Vcpus {

@@ -5,6 +5,8 @@
 //! (`vmx_trace_vmentry`); SVM tells it at the exit, and writes no entries.
 
 use super::numbers::{LOST_RECORDS, class, skipped_name};
+use super::probes::Probes;
+use crate::breakdown::{Watch, add_probes};
 use crate::coverage::Coverage;
 use crate::error::Error;
 use crate::event::{Event, Isa, Kind, PortAccess, RunState, Unit, VcpuId, VcpuName, Vcpus};
@@ -99,6 +101,7 @@ pub struct OldXentrace<R> {
     blocking: FxHashSet<VcpuId>,
     events: VecDeque<Event>,
     coverage: Coverage,
+    probes: Probes,
 }
 
 impl<R: Read> OldXentrace<R> {
@@ -113,6 +116,7 @@ impl<R: Read> OldXentrace<R> {
             blocking: FxHashSet::default(),
             events: VecDeque::new(),
             coverage: Coverage::default(),
+            probes: Probes::default(),
         }
     }
 
@@ -141,7 +145,7 @@ impl<R: Read> OldXentrace<R> {
             .map(|(cpu, time, event, data)| (cpu as u16, time, event, data)))
     }
 
-    fn take(&mut self, cpu: u16, time: u64, event: u32, data: [u64; 5]) {
+    fn take(&mut self, cpu: u16, time: u64, event: u32, data: [u64; 5], is_probe: bool) {
         let at = usize::from(cpu);
         if at >= MOST_CPUS as usize {
             self.coverage.fault(|| format!("a record of CPU {cpu}"));
@@ -217,6 +221,7 @@ impl<R: Read> OldXentrace<R> {
                 push(self.running[at], Kind::Lost { records: data[0] });
                 self.running[at] = None;
             }
+            _ if is_probe => {}
             _ => self.coverage.skip(skipped_name(class(event)), 1),
         }
     }
@@ -229,8 +234,18 @@ impl<R: Read> Source for OldXentrace<R> {
                 return Ok(Some(event));
             }
             let Some((cpu, time, event, data)) = self.read()? else { return Ok(None) };
-            self.take(cpu, time, event, data);
+            let probes = self.probes.of(event, |at| data.get(at).copied());
+            self.take(cpu, time, event, data, !probes.is_empty());
+            let running = self.running.get(usize::from(cpu)).copied().flatten();
+            let vcpu = self.events.back().map_or(running, |own| own.vcpu);
+            add_probes(&mut self.events, 0, probes, (time, cpu, vcpu));
         }
+    }
+
+    fn watch(&mut self, watch: Watch) -> Result<(), Error> {
+        watch.check(true)?;
+        self.probes = Probes::new(watch);
+        Ok(())
     }
 
     fn vcpus(&self) -> &Vcpus {

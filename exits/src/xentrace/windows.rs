@@ -41,6 +41,13 @@ impl<F: ReadAt> Windows<F> {
         Windows { file, next: 0, found: Vec::new(), ended: false }
     }
 
+    /// Begins again.
+    pub(super) fn restart(&mut self) {
+        self.next = 0;
+        self.found.clear();
+        self.ended = false;
+    }
+
     /// CPUs found so far.
     pub(super) fn cpus(&self) -> usize {
         self.found.len()

@@ -3,7 +3,6 @@
 use super::{CompareSelection, Comparison, Number, Pair};
 use crate::error::Error;
 use crate::result_table::{Cell, Column, Kind, Table};
-use crate::units::unit_of;
 
 impl Comparison {
     /// Totals, then rows, with what differs in how the two came about.
@@ -13,14 +12,15 @@ impl Comparison {
     pub fn to_table(&self, selection: &CompareSelection) -> Result<Table<'_>, Error> {
         self.check(selection)?;
         let mut columns = Column::texts(["table", "row", "in", "metric", "unit"]);
-        let reals = ["a", "b", "difference", "ratio"];
+        let reals = ["a", "b", "difference", "ratio", "gain_percent"];
         columns.extend(reals.map(|name| Column::new(name, Kind::Real)));
         let mut rows = Vec::new();
         let mut add = |names: [&str; 3], metric: &str, pair: Pair| {
             let mut row: Vec<Cell> = names.map(Cell::from).into();
-            row.extend([Cell::from(metric), unit_of(metric).into()]);
+            row.extend([Cell::from(metric), self.unit(metric).into()]);
             row.extend([pair.a, pair.b, pair.difference()].map(cell));
             row.push(Cell::real(pair.ratio()));
+            row.push(Cell::real(self.gain_percent(metric, pair)));
             rows.push(Ok(row));
         };
         for (metric, pair) in self.totals(selection) {

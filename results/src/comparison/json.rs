@@ -4,7 +4,6 @@ use super::result_file::ResultFile;
 use super::{CompareSelection, Comparison, Number, Pair, hash};
 use crate::error::Error;
 use crate::profile_json::to_pretty;
-use crate::units::unit_of;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -48,7 +47,7 @@ struct SettingEntry<'a> {
 #[derive(Serialize)]
 struct Total<'a> {
     metric: &'a str,
-    unit: &'static str,
+    unit: &'a str,
     #[serde(flatten)]
     numbers: Compared,
 }
@@ -69,12 +68,7 @@ struct Compared {
     b: Option<Number>,
     difference: Option<Number>,
     ratio: Option<f64>,
-}
-
-impl From<Pair> for Compared {
-    fn from(pair: Pair) -> Self {
-        Compared { a: pair.a, b: pair.b, difference: pair.difference(), ratio: pair.ratio() }
-    }
+    gain_percent: Option<f64>,
 }
 
 impl<'a> Side<'a> {
@@ -90,6 +84,16 @@ impl<'a> Side<'a> {
 }
 
 impl Comparison {
+    fn compared(&self, metric: &str, pair: Pair) -> Compared {
+        Compared {
+            a: pair.a,
+            b: pair.b,
+            difference: pair.difference(),
+            ratio: pair.ratio(),
+            gain_percent: self.gain_percent(metric, pair),
+        }
+    }
+
     /// Everything as one object.
     ///
     /// # Errors
@@ -105,7 +109,7 @@ impl Comparison {
                 metrics: table
                     .metrics
                     .iter()
-                    .map(|metric| (*metric, row.of(metric).into()))
+                    .map(|metric| (*metric, self.compared(metric, row.of(metric))))
                     .collect(),
             })
         });
@@ -124,7 +128,11 @@ impl Comparison {
                 .collect(),
             warnings: self.warnings(),
             totals: totals
-                .map(|(metric, pair)| Total { metric, unit: unit_of(metric), numbers: pair.into() })
+                .map(|(metric, pair)| Total {
+                    metric,
+                    unit: self.unit(metric),
+                    numbers: self.compared(metric, pair),
+                })
                 .collect(),
             left_out: tables.iter().map(|table| table.all - table.rows.len()).sum(),
             rows: rows.collect(),

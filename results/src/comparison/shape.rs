@@ -38,6 +38,8 @@ pub(crate) struct Shape {
     pub(crate) csv_sums: bool,
     /// Keys at the top that say how the result came about, besides those of every command.
     pub(crate) settings: &'static [&'static str],
+    /// Names, or ends of names, of numbers that are times in the result's own unit.
+    pub(crate) times: &'static [&'static str],
 }
 
 const CODE: &[&str] = &["layer", "module", "function"];
@@ -55,6 +57,7 @@ const SHAPES: &[Shape] = &[
         csv_names: &[&["layer", "owner", "space", "module", "object", "address"], CODE],
         csv_sums: true,
         settings: &["grouped_by", "layers"],
+        times: &[],
     },
     Shape {
         command: "annotate",
@@ -66,6 +69,7 @@ const SHAPES: &[Shape] = &[
         csv_names: &[CODE],
         csv_sums: true,
         settings: &["attribution", "vee07_lag", "layers"],
+        times: &[],
     },
     Shape {
         command: "flow",
@@ -73,6 +77,7 @@ const SHAPES: &[Shape] = &[
         csv_names: &[CODE],
         csv_sums: false,
         settings: &["stage", "from", "via", "to", "nth"],
+        times: &[],
     },
     Shape {
         command: "callgraph",
@@ -83,6 +88,7 @@ const SHAPES: &[Shape] = &[
         csv_names: &[&["path"], CODE],
         csv_sums: false,
         settings: &["grouped_by", "layers", "root"],
+        times: &[],
     },
     Shape {
         command: "life",
@@ -107,6 +113,7 @@ const SHAPES: &[Shape] = &[
         csv_names: &[&["phase", "layer"]],
         csv_sums: true,
         settings: &["rules"],
+        times: &[],
     },
     Shape {
         command: "info",
@@ -117,6 +124,7 @@ const SHAPES: &[Shape] = &[
         csv_names: &[&["of", "name"]],
         csv_sums: false,
         settings: &["guest_command", "deterministic", "description"],
+        times: &[],
     },
     Shape {
         command: "check",
@@ -124,6 +132,7 @@ const SHAPES: &[Shape] = &[
         csv_names: &[&["of", "name"]],
         csv_sums: false,
         settings: &["sound"],
+        times: &[],
     },
     Shape {
         command: "sweep",
@@ -135,6 +144,7 @@ const SHAPES: &[Shape] = &[
         csv_names: &[],
         csv_sums: false,
         settings: &[],
+        times: &[],
     },
     Shape {
         command: "timeline",
@@ -179,17 +189,43 @@ const SHAPES: &[Shape] = &[
             "correlation_bin",
             "confidence",
         ],
+        times: &[],
     },
     Shape {
         command: "exits",
-        rows: &[RowsAt { name: "rows", lists: &[("rows", &["key"])], repeats: Repeats::Number }],
-        csv_names: &[&["key"]],
+        rows: &[
+            RowsAt { name: "rows", lists: &[("rows", &["key"])], repeats: Repeats::Number },
+            RowsAt {
+                name: "parts",
+                lists: &[("rows", &["key"]), ("parts", &["key"])],
+                repeats: Repeats::Number,
+            },
+            RowsAt {
+                name: "phases",
+                lists: &[("breakdown.phases", &["phase"])],
+                repeats: Repeats::Number,
+            },
+        ],
+        csv_names: &[&["phase"], &["key"]],
         csv_sums: false,
         settings: &["unit", "by"],
+        times: &["total", "mean", "median", "p95", "p99", "max", "min", "blocked", "preempted"],
     },
 ];
 
 impl Shape {
+    /// Whether a number of this name is a time in the result's own unit.
+    pub(crate) fn is_time(&self, metric: &str) -> bool {
+        let last = metric.rsplit('_').next().unwrap_or_default();
+        self.times.contains(&last)
+    }
+
+    /// The name without its unit, which CSV's columns of such times carry, and that unit.
+    pub(crate) fn without_unit<'n>(&self, name: &'n str) -> Option<(&'n str, &'n str)> {
+        let (bare, unit) = name.rsplit_once('_')?;
+        self.times.contains(&bare).then_some((bare, unit))
+    }
+
     /// That of a command; `None` if nothing is known of it.
     pub(crate) fn of(command: &str) -> Option<&'static Shape> {
         SHAPES.iter().find(|shape| shape.command == command)

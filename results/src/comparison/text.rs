@@ -3,11 +3,14 @@
 use super::{CompareSelection, Comparison, Pair, TablePair, hash, is_ranked};
 use crate::comparison::result_file::ResultFile;
 use crate::error::Error;
-use crate::numbers::{NOT_AVAILABLE, counted, grouped, shortened};
+use crate::numbers::{NOT_AVAILABLE, counted, fine_percent, grouped, shortened};
 use crate::text_table::{TextTable, wrapped};
 
 /// Longest part of a row's name shown; CSV and JSON have all of it.
 const NAME_WIDTH: usize = 48;
+
+/// Title of what is saved of times: (A − B) / A.
+const GAIN: &str = "gain %";
 
 impl Comparison {
     /// What is compared, warnings, totals, and a table for each kind of row.
@@ -29,7 +32,7 @@ impl Comparison {
             let shown = if selection.metrics.is_empty() { 1 } else { table.metrics.len() };
             for metric in &table.metrics[..shown.min(table.metrics.len())] {
                 out.push('\n');
-                out.push_str(&rows_text(&table, metric));
+                out.push_str(&self.rows_text(&table, metric));
             }
         }
         Ok(out)
@@ -44,7 +47,10 @@ impl Comparison {
         let is_asked = !selection.metrics.is_empty();
         let mut rest = selection.top.unwrap_or(usize::MAX);
         let mut table = TextTable::new(1);
-        table.header(["total", "A", "B", "difference", "ratio"].map(str::to_owned));
+        let has_gain =
+            totals.iter().any(|(metric, pair)| self.gain_percent(metric, *pair).is_some());
+        let titles = ["total", "A", "B", "difference", "ratio"].into_iter();
+        table.header(titles.chain(has_gain.then_some(GAIN)).map(str::to_owned));
         let (mut shown, mut equal) = (0, 0);
         for (metric, pair) in totals {
             if pair.distance() == 0.0 && !is_asked && !is_ranked(metric) {
@@ -58,7 +64,8 @@ impl Comparison {
                 rest -= 1;
             }
             shown += 1;
-            table.row(std::iter::once(metric.to_owned()).chain(cells(pair)).collect());
+            let gain = has_gain.then(|| fine_percent(self.gain_percent(metric, pair)));
+            table.row(std::iter::once(metric.to_owned()).chain(cells(pair)).chain(gain).collect());
         }
         let mut out = table.to_string();
         if shown + equal < all {
@@ -67,6 +74,37 @@ impl Comparison {
         }
         if equal > 0 {
             out.push_str(&format!("({} more are equal)\n", grouped(equal as u64)));
+        }
+        out
+    }
+
+    fn rows_text(&self, table: &TablePair<'_>, metric: &str) -> String {
+        // By layer, no row has a module.
+        let is_told = |part: &usize| table.rows.iter().any(|row| row.name[*part] != NOT_AVAILABLE);
+        let parts: Vec<usize> = (0..table.key.len()).filter(is_told).collect();
+        let mut text = TextTable::new(parts.len() + 1);
+        let names = parts.iter().map(|&part| table.key[part].replace('_', " "));
+        let has_gain =
+            table.rows.iter().any(|row| self.gain_percent(metric, row.of(metric)).is_some());
+        let numbers = ["in", "A", "B", "difference", "ratio"].into_iter();
+        text.header(names.chain(numbers.chain(has_gain.then_some(GAIN)).map(str::to_owned)));
+        for row in &table.rows {
+            let names = parts.iter().map(|&part| name_text(&row.name[part]));
+            let place = match row.place() {
+                "both" => "both".to_owned(),
+                one => one.to_uppercase(),
+            };
+            let pair = row.of(metric);
+            let gain = has_gain.then(|| fine_percent(self.gain_percent(metric, pair)));
+            let cells = names.chain([place]).chain(cells(pair)).chain(gain);
+            text.row(cells.collect());
+        }
+        let mut out = format!("{}: {metric}\n{text}", table.name);
+        if table.rows.len() < table.all {
+            let more = counted((table.all - table.rows.len()) as u64, "row");
+            out.push_str(&format!(
+                "({more} more, with smaller differences; --top all shows them)\n"
+            ));
         }
         out
     }
@@ -82,31 +120,6 @@ fn description(result: &ResultFile) -> String {
         hash(result).unwrap_or(NOT_AVAILABLE),
         result.version.as_deref().unwrap_or(NOT_AVAILABLE),
     )
-}
-
-fn rows_text(table: &TablePair<'_>, metric: &str) -> String {
-    // By layer, no row has a module.
-    let is_told = |part: &usize| table.rows.iter().any(|row| row.name[*part] != NOT_AVAILABLE);
-    let parts: Vec<usize> = (0..table.key.len()).filter(is_told).collect();
-    let mut text = TextTable::new(parts.len() + 1);
-    let names = parts.iter().map(|&part| table.key[part].replace('_', " "));
-    let numbers = ["in", "A", "B", "difference", "ratio"].map(str::to_owned);
-    text.header(names.chain(numbers));
-    for row in &table.rows {
-        let names = parts.iter().map(|&part| name_text(&row.name[part]));
-        let place = match row.place() {
-            "both" => "both".to_owned(),
-            one => one.to_uppercase(),
-        };
-        let cells = names.chain([place]).chain(cells(row.of(metric)));
-        text.row(cells.collect());
-    }
-    let mut out = format!("{}: {metric}\n{text}", table.name);
-    if table.rows.len() < table.all {
-        let more = counted((table.all - table.rows.len()) as u64, "row");
-        out.push_str(&format!("({more} more, with smaller differences; --top all shows them)\n"));
-    }
-    out
 }
 
 /// A part of a row's name in the width there is. Of a path of calls the innermost ones tell more.

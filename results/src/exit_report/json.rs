@@ -1,6 +1,6 @@
 //! The whole as one JSON object.
 
-use super::{ExitResult, by_name, isa_name, window_name};
+use super::{ExitPhases, ExitResult, by_name, isa_name, window_name};
 use crate::error::Error;
 use crate::profile_json::to_pretty;
 use serde::Serialize;
@@ -38,6 +38,7 @@ struct Document<'a> {
     lost: u64,
     vcpus: Vec<Value>,
     paravirtual: Vec<Value>,
+    breakdown: Option<Value>,
     coverage: Value,
 }
 
@@ -101,6 +102,7 @@ impl ExitResult {
                     })
                 })
                 .collect(),
+            breakdown: self.phases.as_ref().map(ExitPhases::to_json),
             coverage: coverage(&report.coverage, report.unknown_reasons),
         })
     }

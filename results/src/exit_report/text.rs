@@ -1,7 +1,7 @@
 //! The tables for people.
 
 use super::{ExitResult, by_name, coverage_lines, isa_name, window_name};
-use crate::numbers::{NOT_AVAILABLE, counted, grouped, share_percent};
+use crate::numbers::{counted, counted_as, fine_percent, grouped, grouped_if, share_percent};
 use crate::text_table::{TextTable, wrapped};
 use strata_exits::{By, Distribution, Row, RunState};
 
@@ -21,6 +21,9 @@ impl ExitResult {
             ),
         );
         out.push_str(&wrapped("window", &self.window_text()));
+        if let Some(phases) = &self.phases {
+            out.push_str(&format!("\n{}", phases.to_text(report.unit.name())));
+        }
         for table in [
             self.row_table(top),
             self.bin_table(top),
@@ -46,7 +49,7 @@ impl ExitResult {
                 grouped(unmatched.at_end),
                 grouped(unmatched.lost),
                 grouped(unmatched.backwards),
-                counted(unmatched.entries, "entry").replace("entrys", "entries"),
+                counted_as(unmatched.entries, "entry", "entries"),
             ),
         ));
         for line in coverage_lines(&report.coverage) {
@@ -81,19 +84,9 @@ impl ExitResult {
             By::Reason => "exit reason",
             by => by_name(by),
         };
-        table.header([
-            format!("{title}\n"),
-            "exits\n".into(),
-            "of all\n%".into(),
-            format!("mean\n{unit}"),
-            "median\n".into(),
-            "p95\n".into(),
-            "p99\n".into(),
-            "max\n".into(),
-            format!("total\n{unit}"),
-            "of all\n%".into(),
-            "waiting\n%".into(),
-        ]);
+        let begin = [(title, ""), ("exits", ""), ("of all", "%")];
+        let end = [("of all", "%"), ("waiting", "%")];
+        table.header(header(&[&begin[..], &duration_titles(unit), &end].concat()));
         let shown = top.unwrap_or(usize::MAX).min(report.rows.len());
         for row in &report.rows[..shown] {
             table.row(self.cells(&row.name, row));
@@ -126,27 +119,17 @@ impl ExitResult {
     fn cells(&self, name: &str, row: &Row) -> Vec<String> {
         let durations = &row.sums.durations;
         let shares = self.shares(row);
-        let share = |share: Option<f64>| {
-            share.map_or_else(|| NOT_AVAILABLE.to_owned(), |share| format!("{share:.2}"))
-        };
         let waiting = self.waiting(row.sums.blocked + row.sums.preempted);
         let whole = match self.report.options.exclude_waiting {
             true => durations.total() + row.sums.blocked + row.sums.preempted,
             false => durations.total(),
         };
-        vec![
-            name.to_owned(),
-            grouped(durations.count()),
-            share(shares.count),
-            mean(durations),
-            whole_number(durations.percentile(0.5)),
-            whole_number(durations.percentile(0.95)),
-            whole_number(durations.percentile(0.99)),
-            whole_number(durations.maximum()),
-            grouped(durations.total()),
-            share(shares.time),
-            share(waiting.and_then(|waiting| share_percent(waiting, whole))),
-        ]
+        let waiting = waiting.and_then(|waiting| share_percent(waiting, whole));
+        let mut cells =
+            vec![name.to_owned(), grouped(durations.count()), fine_percent(shares.count)];
+        cells.extend(duration_cells(durations));
+        cells.extend([fine_percent(shares.time), fine_percent(waiting)]);
+        cells
     }
 
     /// Table 7 of the Xen/VT paper: shares of a row's exits by duration.
@@ -164,10 +147,8 @@ impl ExitResult {
         table.header(header);
         let mut line = |name: String, row: &Row| {
             let durations = &row.sums.durations;
-            let shares = row.sums.bins.iter().map(|&count| {
-                let share = share_percent(count, durations.count());
-                share.map_or_else(|| NOT_AVAILABLE.to_owned(), |share| format!("{share:.2}"))
-            });
+            let bins = row.sums.bins.iter();
+            let shares = bins.map(|&count| fine_percent(share_percent(count, durations.count())));
             table.row(
                 std::iter::once(name)
                     .chain(shares)
@@ -191,14 +172,8 @@ impl ExitResult {
         }
         let mut table = TextTable::new(1);
         let unit = self.report.unit.name();
-        table.header([
-            "vCPU\n".to_owned(),
-            "exits\n".into(),
-            format!("in the guest\n{unit}"),
-            format!("handling\n{unit}"),
-            format!("blocked\n{unit}"),
-            format!("preempted\n{unit}"),
-        ]);
+        let times = ["in the guest", "handling", "blocked", "preempted"].map(|name| (name, unit));
+        table.header(header(&[&[("vCPU", ""), ("exits", "")][..], &times].concat()));
         for row in rows {
             let times = &row.times;
             let handling = times.outside.saturating_sub(times.blocked + times.preempted);
@@ -207,8 +182,8 @@ impl ExitResult {
                 grouped(times.exits),
                 grouped(times.guest),
                 grouped(handling),
-                whole_number(self.waiting(times.blocked)),
-                whole_number(self.waiting(times.preempted)),
+                grouped_if(self.waiting(times.blocked)),
+                grouped_if(self.waiting(times.preempted)),
             ]);
         }
         Some(table.to_string())
@@ -220,37 +195,21 @@ impl ExitResult {
         }
         let mut table = TextTable::new(2);
         let unit = self.report.unit.name();
-        table.header([
-            "vCPU\n".to_owned(),
-            "state\n".into(),
-            "stays\n".into(),
-            format!("mean\n{unit}"),
-            "median\n".into(),
-            "p95\n".into(),
-            "p99\n".into(),
-            "max\n".into(),
-            format!("total\n{unit}"),
-            "of the time\n%".into(),
-        ]);
+        let begin = [("vCPU", ""), ("state", ""), ("stays", "")];
+        let end = [("of the time", "%")];
+        table.header(header(&[&begin[..], &duration_titles(unit), &end].concat()));
         for row in &self.report.vcpus {
             for state in RunState::ALL {
                 let stays = row.run_states.stays(state);
                 if stays.count() == 0 {
                     continue;
                 }
-                let share = share_percent(stays.total(), self.elapsed());
-                table.row(vec![
-                    row.name.to_string(),
-                    state.name().to_owned(),
-                    grouped(stays.count()),
-                    mean(stays),
-                    whole_number(stays.percentile(0.5)),
-                    whole_number(stays.percentile(0.95)),
-                    whole_number(stays.percentile(0.99)),
-                    whole_number(stays.maximum()),
-                    grouped(stays.total()),
-                    share.map_or_else(|| NOT_AVAILABLE.to_owned(), |share| format!("{share:.2}")),
-                ]);
+                let names = [row.name.to_string(), state.name().to_owned()];
+                let mut cells: Vec<String> = names.into();
+                cells.push(grouped(stays.count()));
+                cells.extend(duration_cells(stays));
+                cells.push(fine_percent(share_percent(stays.total(), self.elapsed())));
+                table.row(cells);
             }
         }
         Some(table.to_string())
@@ -276,10 +235,27 @@ impl ExitResult {
     }
 }
 
-fn mean(durations: &Distribution) -> String {
-    durations.mean().map_or_else(|| NOT_AVAILABLE.to_owned(), |mean| grouped(mean.round() as u64))
+/// Titles with a second line for their units, if they have any.
+fn header<'t>(titles: &'t [(&'t str, &'t str)]) -> impl Iterator<Item = String> + 't {
+    titles.iter().map(|(title, unit)| format!("{title}\n{unit}"))
 }
 
-fn whole_number(number: Option<u64>) -> String {
-    number.map_or_else(|| NOT_AVAILABLE.to_owned(), grouped)
+/// Titles of [`duration_cells`].
+fn duration_titles(unit: &str) -> [(&'static str, &str); 6] {
+    [("mean", unit), ("median", ""), ("p95", ""), ("p99", ""), ("max", ""), ("total", unit)]
+}
+
+fn duration_cells(durations: &Distribution) -> [String; 6] {
+    [
+        mean(durations),
+        grouped_if(durations.percentile(0.5)),
+        grouped_if(durations.percentile(0.95)),
+        grouped_if(durations.percentile(0.99)),
+        grouped_if(durations.maximum()),
+        grouped(durations.total()),
+    ]
+}
+
+fn mean(durations: &Distribution) -> String {
+    grouped_if(durations.mean().map(|mean| mean.round() as u64))
 }

@@ -268,6 +268,44 @@ pub enum Event {
     CacheFlush,
 }
 
+impl Event {
+    /// Short name of what happened, as reports count it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::Translation(_) => "translation",
+            Event::Control { register: ControlRegister::Cr0, .. } => "cr0_write",
+            Event::Control { register: ControlRegister::Cr3, .. } => "cr3_write",
+            Event::Control { register: ControlRegister::Cr4, .. } => "cr4_write",
+            Event::Control { register: ControlRegister::Efer, .. } => "efer_write",
+            Event::Msr { .. } => "msr_write",
+            Event::Descriptor { .. } => "descriptor",
+            Event::Invlpg { .. } => "invlpg",
+            Event::Invpcid { .. } => "invpcid",
+            Event::Invlpga { .. } => "invlpga",
+            Event::Interrupt(_) => "interrupt",
+            Event::Syscall { .. } => "syscall",
+            Event::Hypercall { .. } => "hypercall",
+            Event::Grant(_) => "grant",
+            Event::EventChannel { .. } => "event_channel",
+            Event::Halt => "halt",
+            Event::Wake => "wake",
+            Event::Port { .. } => "port",
+            Event::VmRun { .. } => "vmrun",
+            Event::VmExit { .. } => "vmexit",
+            Event::Tsc { .. } => "tsc",
+            Event::Time { .. } => "time",
+            Event::Marker { .. } => "marker",
+            Event::Gap { .. } => "gap",
+            Event::Cpu { .. } => "cpu",
+            Event::Current(_) => "current",
+            Event::Loaded(_) => "loaded",
+            Event::StackPointer { .. } => "stack_pointer",
+            Event::Dma { .. } => "dma",
+            Event::CacheFlush => "cache_flush",
+        }
+    }
+}
+
 /// Why a gap is in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

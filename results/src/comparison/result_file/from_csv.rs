@@ -63,7 +63,9 @@ pub(super) fn read(path: &Path, text: &str) -> Result<ResultFile, Error> {
         let mut numbers = Numbers::new();
         for &place in &results {
             if let Some(number) = Number::parse(&record[place]) {
-                numbers.insert(header[place].clone(), number);
+                let name = header[place].as_str();
+                let bare = shape.without_unit(name).map_or(name, |(bare, _)| bare);
+                numbers.insert(bare.to_owned(), number);
             }
         }
         let summed = |metric: &str| shape.csv_sums && is_additive(metric);
@@ -93,6 +95,9 @@ pub(super) fn read(path: &Path, text: &str) -> Result<ResultFile, Error> {
         rows: gathering.rows,
     };
     let mut settings = settings(&header, first, shape);
+    if let Some((_, unit)) = header.iter().find_map(|name| shape.without_unit(name)) {
+        settings.insert("unit".to_owned(), unit.to_owned());
+    }
     if is_set {
         // The machine is that of the first point.
         names
