@@ -341,6 +341,11 @@ fn what_is_wrong_with_a_file_is_said_with_its_place_and_remedy() {
         ),
         ("[[probe]]", "[exits]\nreasons = [\"IOIOI\"]\n[[probe]]", "did you mean IOIO"),
         ("at = \"exit\"", "event = \"x\"\nwhen = \"after-entry\"", "in the order"),
+        (
+            "at = \"exit\"",
+            "event = \"x\"\nwhen = \"before-exit\"\non = \"cpu\"",
+            "goes with in-exit",
+        ),
     ] {
         assert!(EXITS.contains(from), "{from}");
         let told = Phases::parse(&EXITS.replacen(from, to, 1), Path::new("my.toml"))

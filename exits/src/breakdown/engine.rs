@@ -218,7 +218,7 @@ impl Breakdown {
             let cpu = state.open.as_ref().map(|(_, cpu)| *cpu);
             match probe.on {
                 On::Vcpu if !is_own => continue,
-                On::Cpu if probe.when == When::InExit && cpu != Some(event.cpu) => continue,
+                On::Cpu if cpu != Some(event.cpu) => continue,
                 _ => {}
             }
             match probe.when {
