@@ -62,7 +62,8 @@ struct Sums {
 struct Guest {
     /// First and last entry or exit.
     span: Option<(u64, u64)>,
-    entered: Option<u64>,
+    /// When and on which CPU its guest went on.
+    entered: Option<(u64, u16)>,
     time: u64,
     stretches: u64,
     /// Exits beyond the kinds that are kept apart.
@@ -156,14 +157,18 @@ impl VcpuTime {
     /// Takes an event, and the interval that ended with it, if one did.
     pub fn event(&mut self, event: &Event, interval: Option<&Interval>) {
         if let Kind::Lost { .. } = event.kind {
-            self.guests.iter_mut().for_each(|guest| guest.entered = None);
+            // A trace that knows whose records are lost knows their CPU; else all may have some.
+            let cpu = event.vcpu.map(|_| event.cpu);
+            for guest in &mut self.guests {
+                guest.entered = guest.entered.filter(|&(_, on)| cpu.is_some_and(|cpu| cpu != on));
+            }
         }
         let Some(vcpu) = event.vcpu else { return };
         if matches!(event.kind, Kind::Exit { .. } | Kind::Entry) {
             if self.guests.len() <= vcpu.index() {
                 self.guests.resize_with(vcpu.index() + 1, Guest::default);
             }
-            self.guests[vcpu.index()].pass(event.time, event.kind == Kind::Entry);
+            self.guests[vcpu.index()].pass(event);
         }
         let Some(interval) = interval else { return };
         let common = Common {
@@ -238,14 +243,15 @@ impl VcpuTime {
 
 impl Guest {
     /// An entry or exit has come.
-    fn pass(&mut self, time: u64, is_entry: bool) {
+    fn pass(&mut self, event: &Event) {
+        let (time, is_entry) = (event.time, event.kind == Kind::Entry);
         let (first, last) = self.span.unwrap_or((time, time));
         self.span = Some((first.min(time), last.max(time)));
-        if let (Some(entered), false) = (self.entered.take(), is_entry) {
+        if let (Some((entered, _)), false) = (self.entered.take(), is_entry) {
             self.time += time.saturating_sub(entered);
             self.stretches += 1;
         }
-        self.entered = is_entry.then_some(time);
+        self.entered = is_entry.then_some((time, event.cpu));
     }
 }
 

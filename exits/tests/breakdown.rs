@@ -163,15 +163,32 @@ fn halts_under_xen_come_apart_as_computed_apart_from_this_program() {
     assert_eq!(seen[1..4], [254, 69, 254]);
 }
 
+#[test]
+fn a_loss_on_one_cpu_cuts_the_exits_of_that_cpu_only() {
+    let (one, two) = (1 << 16, 2 << 16);
+    let first: [(u64, u32, &[u32]); 3] =
+        [(50, 0x21101, &[one]), (100, 0x81103, &[0x72, 0, 0]), (300, 0x81101, &[])];
+    let second: [(u64, u32, &[u32]); 4] = [
+        (60, 0x21101, &[two]),
+        (110, 0x81103, &[0x72, 0, 0]),
+        (200, 0x1f001, &[5, 2, 0, 0]),
+        (310, 0x81101, &[]),
+    ];
+    let trace = [xentrace(0, &first), xentrace(1, &second)].concat();
+    let phases = EXITS.replacen("event = \"kvm:kvm_userspace_exit\"", "at = \"switched-in\"", 1);
+    let report = broken_down(Xentrace::new(&trace[..]).unwrap(), &phases);
+    assert_eq!((report.taken, report.probes[1].missed), (1, 1));
+}
+
 /// A trace of one CPU: time, event and words of each record, in today's layout of xentrace.
-fn xentrace(records: &[(u64, u32, &[u32])]) -> Vec<u8> {
+fn xentrace(cpu: u32, records: &[(u64, u32, &[u32])]) -> Vec<u8> {
     let mut window = Vec::new();
     for (time, event, words) in records {
         window.extend((event | (words.len() as u32) << 28 | 1 << 31).to_le_bytes());
         window.extend(time.to_le_bytes());
         words.iter().for_each(|word| window.extend(word.to_le_bytes()));
     }
-    let head = [0x2001_f003, 0, window.len() as u32];
+    let head = [0x2001_f003, cpu, window.len() as u32];
     head.iter().flat_map(|word| word.to_le_bytes()).chain(window).collect()
 }
 
@@ -222,7 +239,7 @@ fn the_paper_s_probes_and_phases_give_table_3() {
     ]);
     let records: Vec<(u64, u32, &[u32])> =
         records.iter().map(|(time, event, words)| (*time, *event, &words[..])).collect();
-    let trace = xentrace(&records);
+    let trace = xentrace(0, &records);
     let report = broken_down(Xentrace::new(&trace[..]).unwrap(), &shipped("xen-vt-table-3.toml"));
     // The published table.
     let published = fs::read_to_string(folder("tests/data/published/xen-vt-table-3.csv")).unwrap();

@@ -184,10 +184,12 @@ impl Breakdown {
             }
             (Kind::Probe { number }, _) => self.probe(usize::from(number), event),
             (Kind::Lost { .. }, _) => {
-                // Exits cut by a loss make no intervals; what is behind the entry may be lost, too.
+                // An exit cut by a loss makes no interval; others go on.
                 for number in 0..self.states.len() {
                     self.close_ended(number);
-                    self.states[number] = State::default();
+                    let state = &mut self.states[number];
+                    state.before.0.clear();
+                    state.runs = None;
                 }
             }
             _ => {}
