@@ -38,6 +38,7 @@ mod source;
 mod sync;
 mod text;
 mod timeline;
+mod vcpu_time;
 mod xentrace;
 
 pub use accounting::{
@@ -50,7 +51,8 @@ pub use detect::{BEGINNING, Format, old_layout};
 pub use distribution::{Distribution, PERCENTILE_ERROR};
 pub use error::Error;
 pub use event::{
-    Event, IDLE_DOMAIN, Isa, Kind, Paravirtual, PortAccess, RunState, Unit, VcpuId, VcpuName, Vcpus,
+    Event, IDLE_DOMAIN, Isa, Kind, Paravirtual, PortAccess, PortDirection, RunState, Unit, VcpuId,
+    VcpuName, Vcpus,
 };
 pub use lint::{Finding, Lint, Range, Verdict, lint};
 pub use names::{exit_reason, is_known_reason};
@@ -62,4 +64,5 @@ pub use source::{Source, Take};
 pub use sync::{Check, Fit, Line, Point, Run, check, fit};
 pub use text::{Babeltrace, PerfScript, TraceCmd};
 pub use timeline::{Activity, Timeline};
+pub use vcpu_time::{ExitSlice, PlainSlice, VcpuSlices, VcpuState, VcpuTime};
 pub use xentrace::{OldLayout, OldXentrace, Xentrace, looks_new, looks_old};
