@@ -73,7 +73,7 @@ fn of_time(args: &CputimeArgs, categories: &Categories) -> anyhow::Result<CpuTim
     let mut time = VcpuTime::new(categories.asks_for_addresses());
     while let Some(event) = trace.source.next_event().with_context(|| trace.name.clone())? {
         let interval = account.event(&event);
-        time.event(&event, interval.as_ref());
+        time.event(&event, interval);
     }
     trace.check_end()?;
     let report = account.finish(&trace.source).with_context(|| trace.name.clone())?;

@@ -27,7 +27,7 @@ fn sliced(mut source: impl Source) -> (VcpuSlices, ExitReport, Spans) {
     let mut spans = BTreeMap::new();
     while let Some(event) = source.next_event().unwrap() {
         let interval = account.event(&event);
-        time.event(&event, interval.as_ref());
+        time.event(&event, interval);
         if matches!(event.kind, Kind::Entry | Kind::Exit { .. }) {
             let span = spans.entry(event.vcpu.unwrap()).or_insert((event.time, event.time));
             span.1 = span.1.max(event.time);
