@@ -8,6 +8,7 @@ mod callgraph;
 mod check;
 mod compare;
 mod compare_times;
+mod cputime;
 mod data_side;
 mod exits;
 mod flows;
