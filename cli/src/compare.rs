@@ -6,7 +6,8 @@ use crate::talk::TalkArgs;
 use std::path::PathBuf;
 use strata_results::{CompareSelection, Comparison, ResultFile};
 
-/// Shows two results of one command side by side, with differences (B − A) and ratios (B ∕ A).
+/// Shows two results of one command side by side, with differences (B − A) and ratios (B ∕ A), and
+/// of times with gains ((A − B) ∕ A).
 ///
 /// Rows are matched by name: layer, module and function, path of calls, phase, point of a sweep.
 /// Those that are farthest apart come first.

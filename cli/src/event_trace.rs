@@ -33,7 +33,8 @@ pub(crate) struct EventTrace {
     allow_truncated: bool,
 }
 
-fn formats() -> impl TypedValueParser<Value = Format> {
+/// Takes the names of formats.
+pub(crate) fn formats() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(Format::ALL.map(Format::name)).map(|name| {
         let found = Format::ALL.into_iter().find(|format| format.name() == name);
         found.expect("only names of formats are taken")

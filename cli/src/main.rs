@@ -8,6 +8,7 @@ mod capture;
 mod capture_input;
 mod check;
 mod compare;
+mod cputime;
 mod event_trace;
 mod exits;
 mod failure;
@@ -65,6 +66,7 @@ enum Command {
     Timeline(timeline::TimelineArgs),
     Sample(sampling::SampleArgs),
     Exits(exits::ExitsArgs),
+    Cputime(cputime::CputimeArgs),
     Lint(lint::LintArgs),
     Compare(compare::CompareArgs),
     Trim(trim::TrimArgs),
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Command::Timeline(args) => timeline::run(args),
         Command::Sample(args) => sampling::run(args),
         Command::Exits(args) => exits::run(args),
+        Command::Cputime(args) => cputime::run(args),
         Command::Lint(args) => lint::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Trim(args) => trim::run(args),

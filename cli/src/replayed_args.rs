@@ -12,15 +12,15 @@ use std::path::PathBuf;
 pub(crate) struct ReplayedArgs {
     /// Capture folder, trace file, or - for a trace on standard input
     #[arg(value_name = "CAPTURE")]
-    capture: PathBuf,
+    pub(crate) capture: PathBuf,
     #[command(flatten)]
     machine: MachineArgs,
     /// Instructions to replay, as in 5M..20M, 2.5M.. or ..20M; caches are cold at its start
     #[arg(long, value_name = "A..B", value_parser = quantity::span)]
-    range: Option<Span>,
+    pub(crate) range: Option<Span>,
     /// Replay what is whole of a trace that ends early
     #[arg(long)]
-    allow_truncated: bool,
+    pub(crate) allow_truncated: bool,
 }
 
 /// With which names, and from where on it counts.

@@ -1,5 +1,6 @@
 //! What happens around VM exits, in the terms that all traces share.
 
+use serde::Deserialize;
 use std::fmt;
 
 /// A virtual CPU by its place in [`Vcpus`].
@@ -132,6 +133,24 @@ pub struct PortAccess {
     pub port: u16,
     /// True for OUT; `None` where the trace does not tell.
     pub write: Option<bool>,
+}
+
+/// Whether a port is read or written, as rules say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PortDirection {
+    /// IN.
+    Read,
+    /// OUT.
+    Write,
+}
+
+impl PortDirection {
+    /// Whether an access is known to be of it.
+    pub fn is(self, access: Option<PortAccess>) -> bool {
+        let write = access.and_then(|access| access.write);
+        write == Some(self == PortDirection::Write)
+    }
 }
 
 /// What a vCPU is doing for the host's scheduler.

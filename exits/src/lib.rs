@@ -36,6 +36,7 @@ mod read_at;
 mod source;
 mod text;
 mod timeline;
+mod vcpu_time;
 mod xentrace;
 
 pub use accounting::{
@@ -48,7 +49,8 @@ pub use detect::{BEGINNING, Format, old_layout};
 pub use distribution::{Distribution, PERCENTILE_ERROR};
 pub use error::Error;
 pub use event::{
-    Event, IDLE_DOMAIN, Isa, Kind, Paravirtual, PortAccess, RunState, Unit, VcpuId, VcpuName, Vcpus,
+    Event, IDLE_DOMAIN, Isa, Kind, Paravirtual, PortAccess, PortDirection, RunState, Unit, VcpuId,
+    VcpuName, Vcpus,
 };
 pub use lint::{Finding, Lint, Range, Verdict, lint};
 pub use names::{exit_reason, is_known_reason};
@@ -59,4 +61,5 @@ pub use read_at::ReadAt;
 pub use source::Source;
 pub use text::{Babeltrace, PerfScript, TraceCmd};
 pub use timeline::{Activity, Timeline};
+pub use vcpu_time::{ExitSlice, PlainSlice, VcpuSlices, VcpuState, VcpuTime};
 pub use xentrace::{OldLayout, OldXentrace, Xentrace, looks_new, looks_old};

@@ -6,8 +6,8 @@ use std::fs;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use strata_exits::{
-    Account, Accounting, Babeltrace, Breakdown, BreakdownReport, PerfData, PerfScript, Phases,
-    Source, TraceCmd, Xentrace,
+    Account, Accounting, Babeltrace, Breakdown, BreakdownReport, Native, OldLayout, OldXentrace,
+    Paravirtual, PerfData, PerfScript, Phases, Source, TraceCmd, Xentrace,
 };
 
 fn folder(name: &str) -> PathBuf {
@@ -27,6 +27,10 @@ fn shipped(name: &str) -> String {
 }
 
 fn broken_down(mut source: impl Source, phases: &str) -> BreakdownReport {
+    broken_down_of(&mut source, phases)
+}
+
+fn broken_down_of(source: &mut impl Source, phases: &str) -> BreakdownReport {
     let phases = Phases::parse(phases, Path::new("phases.toml")).unwrap();
     source.watch(phases.watch()).unwrap();
     let mut account = Account::new(Accounting::default()).unwrap();
@@ -35,7 +39,7 @@ fn broken_down(mut source: impl Source, phases: &str) -> BreakdownReport {
         let interval = account.event(&event);
         breakdown.event(&event, interval.as_ref());
     }
-    breakdown.finish(&account.finish(&source).unwrap()).unwrap()
+    breakdown.finish(&account.finish(source).unwrap()).unwrap()
 }
 
 /// Name and total of each phase, and the number of exits with all probes.
@@ -159,15 +163,32 @@ fn halts_under_xen_come_apart_as_computed_apart_from_this_program() {
     assert_eq!(seen[1..4], [254, 69, 254]);
 }
 
+#[test]
+fn a_loss_on_one_cpu_cuts_the_exits_of_that_cpu_only() {
+    let (one, two) = (1 << 16, 2 << 16);
+    let first: [(u64, u32, &[u32]); 3] =
+        [(50, 0x21101, &[one]), (100, 0x81103, &[0x72, 0, 0]), (300, 0x81101, &[])];
+    let second: [(u64, u32, &[u32]); 4] = [
+        (60, 0x21101, &[two]),
+        (110, 0x81103, &[0x72, 0, 0]),
+        (200, 0x1f001, &[5, 2, 0, 0]),
+        (310, 0x81101, &[]),
+    ];
+    let trace = [xentrace(0, &first), xentrace(1, &second)].concat();
+    let phases = EXITS.replacen("event = \"kvm:kvm_userspace_exit\"", "at = \"switched-in\"", 1);
+    let report = broken_down(Xentrace::new(&trace[..]).unwrap(), &phases);
+    assert_eq!((report.taken, report.probes[1].missed), (1, 1));
+}
+
 /// A trace of one CPU: time, event and words of each record, in today's layout of xentrace.
-fn xentrace(records: &[(u64, u32, &[u32])]) -> Vec<u8> {
+fn xentrace(cpu: u32, records: &[(u64, u32, &[u32])]) -> Vec<u8> {
     let mut window = Vec::new();
     for (time, event, words) in records {
         window.extend((event | (words.len() as u32) << 28 | 1 << 31).to_le_bytes());
         window.extend(time.to_le_bytes());
         words.iter().for_each(|word| window.extend(word.to_le_bytes()));
     }
-    let head = [0x2001_f003, 0, window.len() as u32];
+    let head = [0x2001_f003, cpu, window.len() as u32];
     head.iter().flat_map(|word| word.to_le_bytes()).chain(window).collect()
 }
 
@@ -218,7 +239,7 @@ fn the_paper_s_probes_and_phases_give_table_3() {
     ]);
     let records: Vec<(u64, u32, &[u32])> =
         records.iter().map(|(time, event, words)| (*time, *event, &words[..])).collect();
-    let trace = xentrace(&records);
+    let trace = xentrace(0, &records);
     let report = broken_down(Xentrace::new(&trace[..]).unwrap(), &shipped("xen-vt-table-3.toml"));
     // The published table.
     let published = fs::read_to_string(folder("tests/data/published/xen-vt-table-3.csv")).unwrap();
@@ -240,6 +261,63 @@ fn the_paper_s_probes_and_phases_give_table_3() {
     assert_eq!(ours, rows);
     assert_eq!(report.whole.total(), 51_397);
     assert_eq!((report.taken, report.complete(), report.probes[0].missed), (2, 1, 1));
+}
+
+#[test]
+fn records_of_xen_3_0_are_probes_too() {
+    // CPU, time, event, five words each; exit and entry are numbered the other way round, and the
+    // entry tells the reason (12 is HLT).
+    let records: [(u64, u32, [u32; 5]); 5] = [
+        (100, 0x2_f00a, [0, 0, 1, 0, 0]),
+        (200, 0x8_1001, [0; 5]),
+        (210, 0x2_f006, [1, 0, 0, 0, 0]),
+        (250, 0x8_4001, [7, 0, 0, 0, 0]),
+        (300, 0x8_1002, [12, 0, 0, 0, 0]),
+    ];
+    let mut bytes = Vec::new();
+    for (time, event, words) in records {
+        bytes.extend(0u32.to_le_bytes());
+        bytes.extend(time.to_le_bytes());
+        bytes.extend(event.to_le_bytes());
+        words.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
+    }
+    let phases = EXITS.replacen("\"kvm:kvm_userspace_exit\"", "0x2f006", 1).replacen(
+        "at = \"entry\"",
+        "event = 0x84001\nwhere = { word0 = 7 }",
+        1,
+    );
+    let layout = OldLayout { long: false, by_vcpu: false };
+    let mut source = OldXentrace::new(&bytes[..], layout);
+    let report = broken_down_of(&mut source, &phases);
+    assert_eq!(totals(&report), (vec![("kernel", 10), ("rest", 40)], 1));
+    // What is a probe is of interest.
+    assert!(source.coverage().skipped.is_empty(), "{:?}", source.coverage());
+}
+
+#[test]
+fn events_of_a_native_trace_are_probes_by_the_names_that_info_counts_them_by() {
+    let trace = folder("../workloads/samples/xen-net-tx/trace.strata");
+    let open = || Native::new(fs::File::open(&trace).unwrap()).unwrap();
+    let mut source = open();
+    let (mut hypercalls, mut grants, mut ports) = (0, 0, 0);
+    let account = Account::new(Accounting::default()).unwrap().run(&mut source).unwrap();
+    for row in &account.paravirtual {
+        let Paravirtual::Hypercall(number) = row.entry else { continue };
+        hypercalls += row.count;
+        grants += if number == 20 { row.count } else { 0 };
+        ports += if number == 32 { row.count } else { 0 };
+    }
+    assert!(grants > 0 && ports > 0 && hypercalls > grants + ports);
+    for (condition, seen) in [
+        ("", hypercalls),
+        ("where = { number = 20 }", grants),
+        ("where = { number = 32 }", ports),
+        ("where = { number = 20, value = 1 }", 0),
+    ] {
+        let event = format!("event = \"hypercall\"\n{condition}");
+        let phases = EXITS.replacen("event = \"kvm:kvm_userspace_exit\"", &event, 1);
+        assert_eq!(broken_down(open(), &phases).probes[1].seen, seen, "{condition}");
+    }
 }
 
 #[test]
@@ -341,6 +419,11 @@ fn what_is_wrong_with_a_file_is_said_with_its_place_and_remedy() {
         ),
         ("[[probe]]", "[exits]\nreasons = [\"IOIOI\"]\n[[probe]]", "did you mean IOIO"),
         ("at = \"exit\"", "event = \"x\"\nwhen = \"after-entry\"", "in the order"),
+        (
+            "at = \"exit\"",
+            "event = \"x\"\nwhen = \"before-exit\"\non = \"cpu\"",
+            "goes with in-exit",
+        ),
     ] {
         assert!(EXITS.contains(from), "{from}");
         let told = Phases::parse(&EXITS.replacen(from, to, 1), Path::new("my.toml"))

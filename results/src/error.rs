@@ -27,6 +27,25 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// A file of categories is wrong.
+    #[error("{}: {why}", path.display())]
+    Categories {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// Categories do not sum to the whole, which is a fault of this program.
+    #[error(
+        "categories sum to {sum} and the whole is {whole}; this is a fault in strata, and no figure \
+         of this run can be trusted"
+    )]
+    CategorySum {
+        /// Over all categories.
+        sum: f64,
+        /// What they are of.
+        whole: f64,
+    },
     /// A metric that the machine does not have or the trace does not know.
     #[error("there are no {metric}: {why}; {remedy}")]
     NoMetric {

@@ -3,7 +3,7 @@
 mod breakdown;
 mod csv_rows;
 mod figures;
-mod json;
+pub(crate) mod json;
 mod text;
 
 pub use breakdown::ExitPhases;

@@ -219,8 +219,8 @@ fn results_of_commands_to_come_compare_by_the_form_of_their_rows() {
 
     // Of a command that nothing is known of, what is text names a row.
     let row = |name: &str, time: u64| json!({"category": name, "time": time});
-    let a = with("cputime", "categories", json!([row("guest", 5), row("xen", 7)]));
-    let b = with("cputime", "categories", json!([row("xen", 9), row("guest", 5)]));
+    let a = with("later", "categories", json!([row("guest", 5), row("xen", 7)]));
+    let b = with("later", "categories", json!([row("xen", 9), row("guest", 5)]));
     let comparison = compared(&results.put("a.json", a), &results.put("b.json", b), &[]);
     assert_eq!(comparison["rows"][0]["key"]["category"], "xen");
     assert_eq!(comparison["rows"][0]["metrics"]["time"]["difference"], 2);

@@ -9,6 +9,7 @@ mod captures;
 mod check;
 mod compare;
 mod compare_times;
+mod cputime;
 mod data_side;
 mod exits;
 mod flows;

@@ -104,6 +104,23 @@ fn exits_hold_the_schema() {
 }
 
 #[test]
+fn categories_of_time_hold_the_schema() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (trace, sample) = (
+        root.join("exits/tests/data/kvm-svm/perf-script-cut.txt"),
+        root.join("workloads/samples/xen-net-tx"),
+    );
+    let rules = |name: &str| root.join("docs/categories").join(name);
+    let of_time = rules("vmm.toml");
+    holds("cputime", &json(&["cputime", text(&trace), "--categories", text(&of_time)]));
+    let of_code = rules("xen-net.toml");
+    let fixed = ["cputime", text(&sample), "--categories", text(&of_code), "--range", "..1M"];
+    for more in [&[][..], &["--metric", "cycles", "--machine", "zen4"]] {
+        holds("cputime", &json(&[&fixed[..], more].concat()));
+    }
+}
+
+#[test]
 fn checks_of_tables_hold_the_schema() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../exits/tests/data/published");
     let tables = ["xen-vt-table-1.csv", "xen-vt-table-9.csv"].map(|name| data.join(name));

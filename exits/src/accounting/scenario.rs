@@ -1,9 +1,11 @@
 //! The scenarios of DORSAL's talk: which way an exit takes.
 
 use super::interval::Interval;
+use serde::Deserialize;
 
 /// Which way an exit takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Scenario {
     /// The hypervisor handles it alone.
     Host,

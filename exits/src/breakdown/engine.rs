@@ -184,10 +184,12 @@ impl Breakdown {
             }
             (Kind::Probe { number }, _) => self.probe(usize::from(number), event),
             (Kind::Lost { .. }, _) => {
-                // Exits cut by a loss make no intervals; what is behind the entry may be lost, too.
+                // An exit cut by a loss makes no interval; others go on.
                 for number in 0..self.states.len() {
                     self.close_ended(number);
-                    self.states[number] = State::default();
+                    let state = &mut self.states[number];
+                    state.before.0.clear();
+                    state.runs = None;
                 }
             }
             _ => {}
@@ -218,7 +220,7 @@ impl Breakdown {
             let cpu = state.open.as_ref().map(|(_, cpu)| *cpu);
             match probe.on {
                 On::Vcpu if !is_own => continue,
-                On::Cpu if probe.when == When::InExit && cpu != Some(event.cpu) => continue,
+                On::Cpu if cpu != Some(event.cpu) => continue,
                 _ => {}
             }
             match probe.when {

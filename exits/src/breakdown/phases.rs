@@ -3,7 +3,7 @@
 use super::watch::{EventName, Wanted, Watch, Watched};
 use crate::accounting::Interval;
 use crate::error::Error;
-use crate::event::Isa;
+use crate::event::{Isa, PortDirection};
 use crate::names;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -97,7 +97,7 @@ pub(super) struct Taken {
     reasons: Vec<(Isa, u32)>,
     /// Empty for all.
     ports: Vec<u16>,
-    write: Option<bool>,
+    direction: Option<PortDirection>,
 }
 
 impl Taken {
@@ -107,8 +107,7 @@ impl Taken {
         let port = interval.port;
         let by_port =
             self.ports.is_empty() || port.is_some_and(|access| self.ports.contains(&access.port));
-        let by_direction =
-            self.write.is_none_or(|write| port.is_some_and(|access| access.write == Some(write)));
+        let by_direction = self.direction.is_none_or(|direction| direction.is(port));
         let (isa, reason) = (interval.isa, interval.reason);
         let under =
             move |of: &(Isa, u32)| Some(of.1) == reason && (isa == Isa::Unsaid || isa == of.0);
@@ -138,14 +137,7 @@ struct TakenRule {
     reasons: Vec<String>,
     #[serde(default)]
     ports: Vec<u16>,
-    direction: Option<Direction>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Direction {
-    Read,
-    Write,
+    direction: Option<PortDirection>,
 }
 
 #[derive(Deserialize)]
@@ -236,8 +228,7 @@ impl TakenRule {
             reasons
                 .extend(found.into_iter().filter(|of| !reasons.contains(of)).collect::<Vec<_>>());
         }
-        let write = self.direction.map(|direction| direction == Direction::Write);
-        Ok(Taken { reasons, ports: self.ports, write })
+        Ok(Taken { reasons, ports: self.ports, direction: self.direction })
     }
 }
 
@@ -255,6 +246,12 @@ impl ProbeRule {
                 Sight::At(at)
             }
             (None, Some(event)) => {
+                if on == On::Cpu && when != When::InExit {
+                    return Err(format!(
+                        "probe {name}: on = \"cpu\" is the CPU of an exit and goes with in-exit; \
+                         take \"vcpu\" or \"any\""
+                    ));
+                }
                 let conditions = conditions.into_iter().collect();
                 watch.records.push(Watched { number, probe: name.clone(), event, conditions });
                 Sight::Record

@@ -211,6 +211,25 @@ const SHAPES: &[Shape] = &[
         settings: &["unit", "by"],
         times: &["total", "mean", "median", "p95", "p99", "max", "min", "blocked", "preempted"],
     },
+    Shape {
+        command: "cputime",
+        rows: &[
+            RowsAt {
+                name: "categories",
+                lists: &[("categories", &["category"])],
+                repeats: Repeats::Number,
+            },
+            RowsAt {
+                name: "parts",
+                lists: &[("categories", &["category"]), ("parts", &["category"])],
+                repeats: Repeats::Number,
+            },
+        ],
+        csv_names: &[&["base", "category"]],
+        csv_sums: false,
+        settings: &["unit", "rules", "is_estimate"],
+        times: &["time", "average", "total"],
+    },
 ];
 
 impl Shape {
