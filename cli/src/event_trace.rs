@@ -6,6 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::io::{IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 use strata_exits::{AnyTrace, Format, Source};
+use strata_workloads::import::{Input, Packing};
 use strata_workloads::manifest::{CaptureManifest, FILE_NAME};
 
 /// Which trace, and how it is read.
@@ -65,7 +66,8 @@ pub(crate) fn open(
             bail!("standard input is a terminal: `-` reads a trace from a pipe or a file");
         }
         let name = "standard input".to_owned();
-        let source = AnyTrace::read(stdin(), from, tempfile::tempfile).context("standard input")?;
+        let input = Input::from_reader(stdin()).context("standard input")?;
+        let source = AnyTrace::read(input, from, tempfile::tempfile).context("standard input")?;
         return Ok(EventTrace { name, patches: Vec::new(), source, allow_truncated });
     }
     let name = path.display().to_string();
@@ -77,7 +79,7 @@ pub(crate) fn open(
         let patches = manifest.map(|manifest| manifest.patches).unwrap_or_default();
         return Ok(EventTrace { name, patches, source, allow_truncated });
     }
-    let source = AnyTrace::open(path, from).with_context(|| name.clone())?;
+    let source = open_file(path, from).with_context(|| name.clone())?;
     let patches = capture_of(path)?.map(|manifest| manifest.patches).unwrap_or_default();
     Ok(EventTrace { name, patches, source, allow_truncated })
 }
@@ -101,6 +103,17 @@ fn capture_of(path: &Path) -> anyhow::Result<Option<CaptureManifest>> {
         }
     }
     Ok(None)
+}
+
+/// Opens a file, packed or not.
+fn open_file(path: &Path, from: Option<Format>) -> anyhow::Result<AnyTrace> {
+    let input = Input::open(path)?;
+    if input.packing() == Packing::Plain {
+        return Ok(AnyTrace::open(path, from)?);
+    }
+    let packing = input.packing().name();
+    AnyTrace::read(input.beside(), from, tempfile::tempfile)
+        .with_context(|| format!("unpacked from {packing}"))
 }
 
 impl EventTrace {

@@ -46,6 +46,28 @@ fn a_trace_from_a_pipe_gives_the_same() {
 }
 
 #[test]
+fn packed_traces_are_read_as_they_are() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../exits/tests/data");
+    let cpuids = |result: &Value| {
+        let rows = result["rows"].as_array().unwrap();
+        rows.iter().find(|row| row["key"] == "CPUID").map(|row| row["count"].as_u64().unwrap())
+    };
+    // As `perf kvm stat report` and `xenalyze --summary` count them, beside the traces.
+    for (name, count) in [
+        ("kvm-svm/perf.data.xz", 210),
+        ("kvm-svm/perf-script.txt.xz", 210),
+        ("xen-pvh-svm/xentrace.bin.xz", 342),
+    ] {
+        let result = json(&data.join(name), &["--window", "perf-compat"]);
+        assert_eq!(cpuids(&result), Some(count), "{name}");
+    }
+    let mut piped = strata(["exits", "-", "--window", "perf-compat", "--format", "json"]);
+    piped.write_stdin(fs::read(data.join("kvm-svm/perf.data.xz")).unwrap());
+    let piped: Value = serde_json::from_str(&output(piped)).unwrap();
+    assert_eq!(cpuids(&piped), Some(210));
+}
+
+#[test]
 fn bins_of_a_histogram_sum_to_the_exits() {
     for (option, edges) in [("--histogram", 3), ("--histogram=20k,60k", 2)] {
         let result = json(&kvm(), &[option, "--by", "port"]);
@@ -90,7 +112,7 @@ fn what_is_no_event_trace_is_refused_with_what_to_do() {
         (&b""[..], "it is empty"),
         (b"hello\nworld\n", "text without events"),
         (b"\x17\x08\x44tracing6\0", "`trace-cmd report` writes it as text"),
-        (b"\xfd7zXZ\0\0", "unpack it"),
+        (b"\xfd7zXZ\0\0", "unpacked from xz"),
         (b"PERFILE2", "perf.data"),
     ] {
         let told = complaint(strata(["exits", text(&file("trace", bytes))]));
