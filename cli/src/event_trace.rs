@@ -7,6 +7,7 @@ use std::io::{IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 use strata_exits::{AnyTrace, Format, Source};
 use strata_workloads::import::{Input, Packing};
+use strata_workloads::manifest::{CaptureManifest, FILE_NAME};
 
 /// Which trace, and how it is read.
 #[derive(Clone, Debug, clap::Args)]
@@ -79,7 +80,29 @@ pub(crate) fn open(
         return Ok(EventTrace { name, patches, source, allow_truncated });
     }
     let source = open_file(path, from).with_context(|| name.clone())?;
-    Ok(EventTrace { name, patches: Vec::new(), source, allow_truncated })
+    let patches = capture_of(path)?.map(|manifest| manifest.patches).unwrap_or_default();
+    Ok(EventTrace { name, patches, source, allow_truncated })
+}
+
+/// The capture that a file lies in: that of a folder above it whose manifest names the file.
+///
+/// # Errors
+/// If a folder above has a manifest that cannot be read, as then nobody knows what was changed in
+/// the machine.
+fn capture_of(path: &Path) -> anyhow::Result<Option<CaptureManifest>> {
+    // A pipe or a device has a name, but no place in a capture.
+    let Ok(path) = path.canonicalize() else { return Ok(None) };
+    for folder in path.ancestors().skip(1).take(2) {
+        if !folder.join(FILE_NAME).is_file() {
+            continue;
+        }
+        let manifest = CaptureManifest::load(folder)?;
+        let named = manifest.events.iter().chain([&manifest.trace]);
+        if named.into_iter().any(|file| folder.join(file) == path) {
+            return Ok(Some(manifest));
+        }
+    }
+    Ok(None)
 }
 
 /// Opens a file, packed or not.

@@ -188,3 +188,50 @@ fn a_capture_without_exits_tells_hypercalls_and_run_states() {
     assert!(entries.iter().all(|row| row["total"].is_null()));
     assert!(result["trace_hash"].is_string());
 }
+
+/// A capture of a guest of KVM, with perf's trace of the same run in it.
+fn captured() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../workloads/samples/kvm-amd")
+}
+
+/// Reason and count of each row, and of exits that no entry follows.
+fn reasons(result: &Value) -> (Vec<(String, u64)>, u64) {
+    let rows = result["rows"].as_array().unwrap().iter();
+    let name = |row: &Value| row["key"].as_str().unwrap().to_owned();
+    let mut rows: Vec<_> = rows.map(|row| (name(row), row["count"].as_u64().unwrap())).collect();
+    rows.sort();
+    (rows, result["unmatched"].as_u64().unwrap())
+}
+
+#[test]
+fn a_capture_and_the_event_trace_made_in_it_tell_of_the_same_exits() {
+    let ours = reasons(&json(&captured(), &[]));
+    assert!(ours.0.iter().any(|(reason, _)| reason == "IOIO"));
+    assert_eq!(ours.1, 2, "each vCPU halts last");
+    for file in ["events/perf.data", "events/perf-script.txt"] {
+        assert_eq!(reasons(&json(&captured().join(file), &[])), ours, "{file}");
+    }
+}
+
+#[test]
+fn what_was_changed_in_a_machine_is_said_of_its_event_traces_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("events")).unwrap();
+    let manifest = fs::read_to_string(captured().join("capture.toml")).unwrap();
+    let patched = manifest.replace("patches = []", "patches = [\"an intercept is cleared\"]");
+    assert_ne!(patched, manifest);
+    fs::write(at("capture.toml"), &patched).unwrap();
+    for name in ["trace.strata", "events/perf-script.txt"] {
+        fs::copy(captured().join(name), at(name)).unwrap();
+        assert_eq!(json(&at(name), &[])["patches"], serde_json::json!(["an intercept is cleared"]));
+        assert!(run(&at(name), &[]).contains("an intercept is cleared"), "{name}");
+    }
+    // A file of which the manifest says nothing may be of any machine.
+    fs::copy(captured().join("events/perf-script.txt"), at("events/other.txt")).unwrap();
+    assert_eq!(json(&at("events/other.txt"), &[])["patches"], serde_json::json!([]));
+    // Without a manifest that can be read nobody knows.
+    fs::write(at("capture.toml"), "schema = 99").unwrap();
+    let said = complaint(strata(["exits", text(&at("events/perf-script.txt"))]));
+    assert!(said.contains("capture.toml") && said.contains("schema 99"), "{said}");
+}
