@@ -10,14 +10,15 @@ use strata_workloads::capture::{self, Progress, Request, Scenario};
 
 use crate::talk::TalkArgs;
 
-/// Boots Xen, dom0 and a guest under QEMU, records a transfer and makes a capture folder.
+/// Boots a hypervisor and a guest under QEMU, records what the guest does and makes a capture folder.
 ///
-/// xen-net-tx sends from the guest through dom0's network driver to a server on this machine;
-/// xen-net-rx receives over the same path; xen-net-local sends to a server in dom0, and two
-/// captures of it are identical to the byte.
+/// xen-net-tx sends from a paravirtualized guest of Xen through dom0's network driver to a server
+/// on this machine; xen-net-rx receives over the same path; xen-net-local sends to a server in dom0.
+/// xen-pvh-svm is like that with a guest that SVM runs, traced by xentrace; kvm-amd is a small guest
+/// of Linux' KVM, traced by perf. Two captures of one of the last three are identical to the byte.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CaptureArgs {
-    /// xen-net-tx, xen-net-rx or xen-net-local
+    /// xen-net-tx, xen-net-rx, xen-net-local, xen-pvh-svm or kvm-amd
     scenario: Scenario,
     /// Capture folder to make
     #[arg(short, long, value_name = "DIR")]
@@ -28,19 +29,20 @@ pub(crate) struct CaptureArgs {
     /// The recorder (libstrata_recorder.so); looked for beside this program otherwise
     #[arg(long, value_name = "FILE")]
     recorder: Option<PathBuf>,
-    /// Shell command that the guest runs instead of iperf3; $SERVER and $PORT name the server
+    /// Shell command to run instead of iperf3, $SERVER and $PORT name its server; or, under KVM,
+    /// instead of strata-guest
     #[arg(long, value_name = "COMMAND")]
     guest_cmd: Option<String>,
-    /// How much iperf3 transfers
-    #[arg(long, default_value = "4M", value_name = "SIZE")]
-    bytes: String,
-    /// The guest's memory in MiB
-    #[arg(long, default_value_t = 192, value_name = "MIB")]
-    memory: u32,
+    /// How much iperf3 transfers [default: 4M]
+    #[arg(long, value_name = "SIZE")]
+    bytes: Option<String>,
+    /// The guest's memory in MiB [default: 192]
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u32>,
     /// Added to the hypervisor's command line
     #[arg(long, default_value = "", hide_default_value = true, value_name = "OPTIONS")]
     xen_options: String,
-    /// Added to both kernels' command lines
+    /// Added to the kernels' command lines
     #[arg(long, default_value = "", hide_default_value = true, value_name = "OPTIONS")]
     linux_options: String,
     /// Emulated CPUs; the recorder follows one

@@ -6,6 +6,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::io::{IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 use strata_exits::{AnyTrace, Format, Source};
+use strata_workloads::import::{Input, Packing};
+use strata_workloads::manifest::{CaptureManifest, FILE_NAME};
 
 /// Which trace, and how it is read.
 #[derive(Clone, Debug, clap::Args)]
@@ -66,7 +68,8 @@ pub(crate) fn open(
             bail!("standard input is a terminal: `-` reads a trace from a pipe or a file");
         }
         let name = "standard input".to_owned();
-        let source = AnyTrace::read(stdin(), from, tempfile::tempfile).context("standard input")?;
+        let input = Input::from_reader(stdin()).context("standard input")?;
+        let source = AnyTrace::read(input, from, tempfile::tempfile).context("standard input")?;
         return Ok(EventTrace { name, patches: Vec::new(), size: None, source, allow_truncated });
     }
     let name = path.display().to_string();
@@ -79,13 +82,49 @@ pub(crate) fn open(
         let size = size(Path::new(&place));
         return Ok(EventTrace { name, patches, size, source, allow_truncated });
     }
-    let source = AnyTrace::open(path, from).with_context(|| name.clone())?;
-    Ok(EventTrace { name, patches: Vec::new(), size: size(path), source, allow_truncated })
+    let source = open_file(path, from).with_context(|| name.clone())?;
+    let patches = capture_of(path)?.map(|manifest| manifest.patches).unwrap_or_default();
+    Ok(EventTrace { name, patches, size: size(path), source, allow_truncated })
 }
 
-/// Length of a file in bytes, if it has one.
+/// Length of a file in bytes; of a packed one it is not known what it unpacks to.
 fn size(path: &Path) -> Option<u64> {
-    path.metadata().ok().filter(|file| file.is_file()).map(|file| file.len())
+    // A pipe may be opened once only.
+    let file = path.metadata().ok().filter(|file| file.is_file())?;
+    let plain = Input::open(path).is_ok_and(|input| input.packing() == Packing::Plain);
+    plain.then_some(file.len())
+}
+
+/// The capture that a file lies in: that of a folder above it whose manifest names the file.
+///
+/// # Errors
+/// If a folder above has a manifest that cannot be read, as then nobody knows what was changed in
+/// the machine.
+fn capture_of(path: &Path) -> anyhow::Result<Option<CaptureManifest>> {
+    // A pipe or a device has a name, but no place in a capture.
+    let Ok(path) = path.canonicalize() else { return Ok(None) };
+    for folder in path.ancestors().skip(1).take(2) {
+        if !folder.join(FILE_NAME).is_file() {
+            continue;
+        }
+        let manifest = CaptureManifest::load(folder)?;
+        let named = manifest.events.iter().chain([&manifest.trace]);
+        if named.into_iter().any(|file| folder.join(file) == path) {
+            return Ok(Some(manifest));
+        }
+    }
+    Ok(None)
+}
+
+/// Opens a file, packed or not.
+fn open_file(path: &Path, from: Option<Format>) -> anyhow::Result<AnyTrace> {
+    let input = Input::open(path)?;
+    if input.packing() == Packing::Plain {
+        return Ok(AnyTrace::open(path, from)?);
+    }
+    let packing = input.packing().name();
+    AnyTrace::read(input.beside(), from, tempfile::tempfile)
+        .with_context(|| format!("unpacked from {packing}"))
 }
 
 impl EventTrace {

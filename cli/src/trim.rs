@@ -10,7 +10,8 @@ use strata_sim::TrimOptions;
 /// Copies a capture with only the symbols that its trace uses, and packs the trace tighter.
 ///
 /// The copy answers every look-up that a replay of its trace makes. Program files are replaced by
-/// lists of their symbols, with fingerprints of the code that ran.
+/// lists of their symbols, with fingerprints of the code that ran. Event traces made inside come
+/// along, unless only a part of the trace is kept.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TrimArgs {
     /// Capture folder

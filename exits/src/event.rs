@@ -31,6 +31,11 @@ pub enum VcpuName {
         /// Number within the guest; `None` where the trace never tells it.
         number: Option<u32>,
     },
+    /// Of a guest whose hypervisor the trace does not know.
+    Svm {
+        /// Physical address of its VMCB.
+        vmcb: u64,
+    },
     /// Whatever this CPU ran before the trace tells what.
     Unknown {
         /// CPU of the host.
@@ -55,6 +60,7 @@ impl fmt::Display for VcpuName {
             VcpuName::Xen { domain, number } => write!(f, "d{domain}v{number}"),
             VcpuName::Kvm { process, number: Some(number) } => write!(f, "{process} vcpu {number}"),
             VcpuName::Kvm { process, number: None } => write!(f, "{process} vcpu ?"),
+            VcpuName::Svm { vmcb } => write!(f, "vmcb {vmcb:#x}"),
             VcpuName::Unknown { cpu } => write!(f, "unknown on cpu {cpu}"),
         }
     }

@@ -10,7 +10,7 @@ use crate::event::{
     Event, IDLE_DOMAIN, Isa, Kind, Paravirtual, RunState, Unit, VcpuId, VcpuName, Vcpus,
 };
 use crate::source::Source;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 use std::io::Read;
 use strata_workloads::trace::{
@@ -22,8 +22,10 @@ pub struct Native<R: Read> {
     reader: TraceReader<R>,
     batch: Batch,
     vcpus: Vcpus,
-    /// vCPU that runs on each CPU.
+    /// vCPU that runs on each CPU, where the trace knows the hypervisor.
     running: Vec<Option<VcpuId>>,
+    /// vCPU that was entered last on each CPU, by its VMCB.
+    entered: FxHashMap<u16, VcpuId>,
     /// vCPUs that said they would wait, and were not switched away from yet.
     waiting: FxHashSet<VcpuId>,
     cpu: u16,
@@ -49,6 +51,7 @@ impl<R: Read> Native<R> {
             batch: Batch::default(),
             vcpus: Vcpus::default(),
             running: Vec::new(),
+            entered: FxHashMap::default(),
             waiting: FxHashSet::default(),
             cpu: 0,
             instructions: 0,
@@ -104,8 +107,13 @@ impl<R: Read> Native<R> {
         self.events.push_back(event);
     }
 
+    /// The vCPU that the hypervisor says it runs on this CPU.
+    fn said(&self) -> Option<VcpuId> {
+        self.running.get(usize::from(self.cpu)).copied().flatten()
+    }
+
     fn current(&mut self) -> VcpuId {
-        let known = self.running.get(usize::from(self.cpu)).copied().flatten();
+        let known = self.said().or_else(|| self.entered.get(&self.cpu).copied());
         known.unwrap_or_else(|| self.vcpus.id(VcpuName::Unknown { cpu: self.cpu }))
     }
 
@@ -151,7 +159,11 @@ impl<R: Read> Native<R> {
                 let is_guest = vcpu.domain <= IDLE_DOMAIN;
                 self.set_current(self.cpu, is_guest.then_some(vcpu));
             }
-            TraceEvent::VmRun { .. } => {
+            TraceEvent::VmRun { vmcb, .. } => {
+                if self.said().is_none() {
+                    let vcpu = self.vcpus.id(VcpuName::Svm { vmcb });
+                    self.entered.insert(self.cpu, vcpu);
+                }
                 let vcpu = self.current();
                 self.push(Some(vcpu), Kind::Entry);
             }

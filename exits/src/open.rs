@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const BUFFER: usize = 1 << 18;
 
 /// Input of a format that is read front to back.
-type Stream = Box<dyn Read + Send>;
+type Stream = Box<dyn Read>;
 
 /// A trace of any format.
 pub struct AnyTrace {
@@ -64,7 +64,7 @@ impl AnyTrace {
     /// # Errors
     /// As [`AnyTrace::open`]; those of `spool`.
     pub fn read(
-        mut input: impl Read + Send + 'static,
+        mut input: impl Read + 'static,
         from: Option<Format>,
         spool: impl FnOnce() -> io::Result<File>,
     ) -> Result<Self, Error> {
@@ -92,11 +92,7 @@ impl AnyTrace {
         Ok(AnyTrace { format, source, bytes })
     }
 
-    fn stream(
-        format: Format,
-        begin: &[u8],
-        input: impl Read + Send + 'static,
-    ) -> Result<Self, Error> {
+    fn stream(format: Format, begin: &[u8], input: impl Read + 'static) -> Result<Self, Error> {
         let bytes = Arc::default();
         let input: Stream = Box::new(Counted::new(input, Arc::clone(&bytes)));
         let source = match format {

@@ -54,10 +54,11 @@ impl TraceEvents {
         .map_err(Error::Output)?;
         let begin = self.intervals.iter().map(|interval| interval.begin).min().unwrap_or(0);
         let tracks = vcpus.iter().flat_map(|(id, name)| {
-            let (process, label) = match name {
-                VcpuName::Xen { domain, .. } => (u32::from(domain), format!("domain {domain}")),
-                VcpuName::Kvm { process, .. } => (process, format!("guest {process}")),
-                VcpuName::Unknown { .. } => (u32::MAX, "unknown".to_owned()),
+            let process = process_of(name);
+            let label = match name {
+                VcpuName::Xen { domain, .. } => format!("domain {domain}"),
+                VcpuName::Kvm { process, .. } => format!("guest {process}"),
+                VcpuName::Svm { .. } | VcpuName::Unknown { .. } => "unknown".to_owned(),
             };
             let of = |what: &str, name: String| {
                 json!({ "ph": "M", "name": what, "pid": process, "tid": id.index(), "args": { "name": name } })
@@ -73,11 +74,7 @@ impl TraceEvents {
                 }
                 (isa, Some(reason)) => exit_reason(isa, reason).into_owned(),
             };
-            let process = match vcpus.name(interval.vcpu) {
-                VcpuName::Xen { domain, .. } => u32::from(domain),
-                VcpuName::Kvm { process, .. } => process,
-                VcpuName::Unknown { .. } => u32::MAX,
-            };
+            let process = process_of(vcpus.name(interval.vcpu));
             let microseconds = |time: u64| time as f64 / 1000.0;
             json!({
                 "ph": "X",
@@ -105,5 +102,13 @@ impl TraceEvents {
             write!(out, "{comma}{event}").map_err(Error::Output)?;
         }
         out.write_all(b"\n]}\n").map_err(Error::Output)
+    }
+}
+/// What groups the tracks of a guest's vCPUs.
+fn process_of(vcpu: VcpuName) -> u32 {
+    match vcpu {
+        VcpuName::Xen { domain, .. } => u32::from(domain),
+        VcpuName::Kvm { process, .. } => process,
+        VcpuName::Svm { .. } | VcpuName::Unknown { .. } => u32::MAX,
     }
 }

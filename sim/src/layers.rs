@@ -12,6 +12,8 @@ pub fn layer_of(block: &Block, state: &MachineState, guest_kernel: bool) -> Laye
     let cpu = state.running();
     let domain = DomainId(cpu.current.domain);
     if cpu.guest.is_some() {
+        // The guests of an ordinary system, which says nothing of them, are domain 1.
+        let domain = if cpu.current.pointer == 0 { DomainId(1) } else { domain };
         return match block.privilege {
             3 => Layer::User(domain),
             _ => Layer::Kernel(domain),
@@ -74,6 +76,14 @@ mod tests {
         let state = MachineState::default();
         assert_eq!(layer_of(&block(0), &state, false), Layer::Kernel(DomainId(0)));
         assert_eq!(layer_of(&block(3), &state, false), Layer::User(DomainId(0)));
+    }
+
+    #[test]
+    fn a_guest_of_an_ordinary_system_is_not_that_system() {
+        let mut state = MachineState::default();
+        state.running_mut().guest = Some(NestedGuest::default());
+        assert_eq!(layer_of(&block(0), &state, false), Layer::Kernel(DomainId(1)));
+        assert_eq!(layer_of(&block(3), &state, false), Layer::User(DomainId(1)));
     }
 
     #[test]

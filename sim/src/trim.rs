@@ -81,6 +81,16 @@ pub fn trim(folder: &Path, out: &Path, options: &TrimOptions) -> Result<TrimRepo
     let names = CaptureNames::open(folder, &manifest)?;
     let (profile, names) = replay_all(&trace, names)?;
     write_symbols(out, &mut manifest, &profile, &names, options.level)?;
+    if options.instructions.is_some() {
+        // They tell of the whole.
+        manifest.events.clear();
+    }
+    for event_trace in &manifest.events {
+        let (from, to) = (folder.join(event_trace), out.join(event_trace));
+        let parent = to.parent().unwrap_or(out);
+        fs::create_dir_all(parent).map_err(at(parent))?;
+        fs::copy(&from, &to).map_err(at(&from))?;
+    }
     manifest.instructions = Some(ending.totals.instructions);
     manifest.save(out)?;
     let trace_bytes = fs::metadata(&trace).map_err(at(&trace))?.len();

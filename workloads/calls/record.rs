@@ -185,6 +185,7 @@ fn save(out: &Path, program: &Path, sent: &Path) -> Result<()> {
         instructions: None,
         deterministic: true,
         patches: Vec::new(),
+        events: Vec::new(),
         result: vec![
             format!(
                 "program: cc {}, {}",

@@ -11,6 +11,7 @@
 //! symbols/domN.modules  /proc/modules
 //! symbols/domN.maps     /proc/PID/maps of the processes seen in domain N
 //! symbols/elf/domN/…    the programs and libraries those processes had mapped
+//! events/               event traces made inside, and what their own tools made of them
 //! logs/                 consoles and what the emulator said
 //! ```
 //!
@@ -148,6 +149,10 @@ pub struct CaptureManifest {
     /// Changes the recorder made to the running guest; empty for an untouched one.
     #[serde(default)]
     pub patches: Vec<String>,
+    /// Event traces that tools inside made meanwhile, and what these tools print of them, relative
+    /// to the folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
     /// What the measured command printed that is worth keeping (iperf3's result lines).
     #[serde(default)]
     pub result: Vec<String>,
@@ -384,8 +389,9 @@ impl CaptureManifest {
         let elf = self.domains.iter().flat_map(|d| {
             d.elf_files.iter().map(|e| (format!("elf {} of {}", e.path, d.name), &e.file))
         });
-        for (field, value) in trace.into_iter().chain(map).chain(kallsyms).chain(modules).chain(elf)
-        {
+        let events = self.events.iter().map(|file| ("events".to_owned(), file));
+        let symbols = map.chain(kallsyms).chain(modules).chain(elf);
+        for (field, value) in trace.into_iter().chain(events).chain(symbols) {
             let inside = Path::new(value)
                 .components()
                 .all(|part| matches!(part, std::path::Component::Normal(_)));
@@ -415,6 +421,7 @@ mod tests {
             instructions: Some(49_907_008),
             deterministic: true,
             patches: vec![],
+            events: vec!["events/xentrace.bin".into()],
             result: vec!["[  5] 0.00-1.00 sec \"4 MBytes\"".into()],
             machine: Machine {
                 qemu: "10.0.2".into(),

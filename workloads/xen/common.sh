@@ -1,4 +1,4 @@
-# Shared by both domains' first programs. Sourced, never run.
+# Shared by the first programs of all machines. Sourced, never run.
 
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root
 
@@ -33,6 +33,18 @@ census() {
         { echo "process ${directory#/proc/} $(tr '\0' ' ' < "$directory/cmdline")"
           grep '^[^ ]* ..x' "$directory/maps"; } 2> /dev/null >> "$1"
     done
+}
+
+# watch_warm_up COMMAND…: runs it, with a census all the while. The warm-up settles page tables,
+# caches of the kernel and connections.
+watch_warm_up() {
+    "$@" > /run/warm-up.log 2>&1 &
+    warm_up=$!
+    while kill -0 "$warm_up" 2> /dev/null; do
+        census /run/strata/processes
+        usleep 100000
+    done
+    wait "$warm_up" || { cat /run/warm-up.log > /dev/console; fail "the warm-up failed: $*"; }
 }
 
 # send ADDRESS PORT: kallsyms and whatever lies in /run/strata, as a tar.

@@ -26,14 +26,35 @@ if [ "$SERVER" = dom0 ]; then
 fi
 
 cat /boot/guest.cpio /etc/strata/guest-settings.cpio > /run/guest.cpio
-# Answers the guest's request for a census: the guest's connection closes when it is done.
+# Answers of the guest's requests: its connection closes when one is done.
 cat > /run/answer.sh <<'ANSWER'
 #!/bin/sh
 . /etc/strata/common.sh
 census /run/strata/processes
 ANSWER
-chmod 755 /run/answer.sh
+# The event trace is longer than the recording at both ends.
+cat > /run/begin.sh <<'BEGIN'
+#!/bin/sh
+. /etc/strata/capture.conf
+mkdir /run/strata/events
+# Discards what earlier events left in Xen's buffers, and writes until it is interrupted.
+"$XEN_PROGRAMS/xentrace" -D -S 256 -e all /run/strata/events/xentrace.bin \
+    < /dev/null > /run/strata/xentrace.log 2>&1 &
+echo "$!" > /run/xentrace.pid
+sleep 1
+strata-mark 1
+BEGIN
+cat > /run/end.sh <<'END'
+#!/bin/sh
+strata-mark 2
+kill -INT "$(cat /run/xentrace.pid)"
+END
+chmod 755 /run/*.sh
 nc -l -p 7100 -e /run/answer.sh > /dev/null 2>&1 &
+if [ "$EVENTS" = yes ]; then
+    nc -l -p 7102 -e /run/begin.sh > /dev/null 2>&1 &
+    nc -l -p 7103 -e /run/end.sh > /dev/null 2>&1 &
+fi
 # An input that says nothing and does not end either: at the end of their input nc would hang up
 # and the console detach.
 mkfifo /run/silence
@@ -49,6 +70,11 @@ say up
 }
 
 [ "$OUTSIDE" = yes ] || plug_in
+if [ "$EVENTS" = yes ]; then
+    xenalyze --svm-mode --summary --with-pio-enumeration --with-mmio-enumeration \
+        /run/strata/events/xentrace.bin > /run/strata/events/xenalyze-summary.txt \
+        2> /run/strata/xenalyze.log || fail "xenalyze failed"
+fi
 census /run/strata/processes
 "$XEN_PROGRAMS/xl" dmesg > /run/strata/xen-dmesg 2>&1
 "$XEN_PROGRAMS/xl" info > /run/strata/xen-info 2>&1

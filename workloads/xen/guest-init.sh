@@ -17,23 +17,25 @@ ip addr add "$GUEST_ADDRESS/24" dev eth0
 ip route add default via "$GATEWAY"
 say up
 
-# The warm-up settles page tables, caches of the kernel and connections; the census watches it.
 echo "$WARM_UP" > /run/warm-up
-sh /run/warm-up > /run/warm-up.log 2>&1 &
-warm_up=$!
-while kill -0 "$warm_up" 2> /dev/null; do
-    census /run/strata/processes
-    usleep 100000
-done
-wait "$warm_up" || { cat /run/warm-up.log > /dev/console; fail "the warm-up failed: $WARM_UP"; }
+watch_warm_up sh /run/warm-up
 nc "$DOM0_ADDRESS" 7100 < /dev/null > /dev/null 2>&1
 echo "$COMMAND" > /run/command
 say recording
 
-strata-mark 1
+# The recorder cannot begin within a guest that SVM runs: dom0 executes the marker in its place, and
+# begins or ends the event trace.
+mark() {
+    if [ "$EVENTS" = yes ]; then
+        nc "$DOM0_ADDRESS" "$((7101 + $1))" < /dev/null > /dev/null 2>&1
+    else
+        strata-mark "$1"
+    fi
+}
+mark 1
 sh /run/command > /run/strata/output 2>&1
 status=$?
-strata-mark 2
+mark 2
 
 [ "$status" = 0 ] || cat /run/strata/output > /dev/console
 say "status $status"

@@ -46,6 +46,28 @@ fn a_trace_from_a_pipe_gives_the_same() {
 }
 
 #[test]
+fn packed_traces_are_read_as_they_are() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../exits/tests/data");
+    let cpuids = |result: &Value| {
+        let rows = result["rows"].as_array().unwrap();
+        rows.iter().find(|row| row["key"] == "CPUID").map(|row| row["count"].as_u64().unwrap())
+    };
+    // As `perf kvm stat report` and `xenalyze --summary` count them, beside the traces.
+    for (name, count) in [
+        ("kvm-svm/perf.data.xz", 210),
+        ("kvm-svm/perf-script.txt.xz", 210),
+        ("xen-pvh-svm/xentrace.bin.xz", 342),
+    ] {
+        let result = json(&data.join(name), &["--window", "perf-compat"]);
+        assert_eq!(cpuids(&result), Some(count), "{name}");
+    }
+    let mut piped = strata(["exits", "-", "--window", "perf-compat", "--format", "json"]);
+    piped.write_stdin(fs::read(data.join("kvm-svm/perf.data.xz")).unwrap());
+    let piped: Value = serde_json::from_str(&output(piped)).unwrap();
+    assert_eq!(cpuids(&piped), Some(210));
+}
+
+#[test]
 fn bins_of_a_histogram_sum_to_the_exits() {
     for (option, edges) in [("--histogram", 3), ("--histogram=20k,60k", 2)] {
         let result = json(&kvm(), &[option, "--by", "port"]);
@@ -90,7 +112,7 @@ fn what_is_no_event_trace_is_refused_with_what_to_do() {
         (&b""[..], "it is empty"),
         (b"hello\nworld\n", "text without events"),
         (b"\x17\x08\x44tracing6\0", "`trace-cmd report` writes it as text"),
-        (b"\xfd7zXZ\0\0", "unpack it"),
+        (b"\xfd7zXZ\0\0", "unpacked from xz"),
         (b"PERFILE2", "perf.data"),
     ] {
         let told = complaint(strata(["exits", text(&file("trace", bytes))]));
@@ -165,4 +187,51 @@ fn a_capture_without_exits_tells_hypercalls_and_run_states() {
     assert_eq!(count, info["events"]["hypercall"].as_u64().unwrap());
     assert!(entries.iter().all(|row| row["total"].is_null()));
     assert!(result["trace_hash"].is_string());
+}
+
+/// A capture of a guest of KVM, with perf's trace of the same run in it.
+fn captured() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../workloads/samples/kvm-amd")
+}
+
+/// Reason and count of each row, and of exits that no entry follows.
+fn reasons(result: &Value) -> (Vec<(String, u64)>, u64) {
+    let rows = result["rows"].as_array().unwrap().iter();
+    let name = |row: &Value| row["key"].as_str().unwrap().to_owned();
+    let mut rows: Vec<_> = rows.map(|row| (name(row), row["count"].as_u64().unwrap())).collect();
+    rows.sort();
+    (rows, result["unmatched"].as_u64().unwrap())
+}
+
+#[test]
+fn a_capture_and_the_event_trace_made_in_it_tell_of_the_same_exits() {
+    let ours = reasons(&json(&captured(), &[]));
+    assert!(ours.0.iter().any(|(reason, _)| reason == "IOIO"));
+    assert_eq!(ours.1, 2, "each vCPU halts last");
+    for file in ["events/perf.data", "events/perf-script.txt"] {
+        assert_eq!(reasons(&json(&captured().join(file), &[])), ours, "{file}");
+    }
+}
+
+#[test]
+fn what_was_changed_in_a_machine_is_said_of_its_event_traces_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("events")).unwrap();
+    let manifest = fs::read_to_string(captured().join("capture.toml")).unwrap();
+    let patched = manifest.replace("patches = []", "patches = [\"an intercept is cleared\"]");
+    assert_ne!(patched, manifest);
+    fs::write(at("capture.toml"), &patched).unwrap();
+    for name in ["trace.strata", "events/perf-script.txt"] {
+        fs::copy(captured().join(name), at(name)).unwrap();
+        assert_eq!(json(&at(name), &[])["patches"], serde_json::json!(["an intercept is cleared"]));
+        assert!(run(&at(name), &[]).contains("an intercept is cleared"), "{name}");
+    }
+    // A file of which the manifest says nothing may be of any machine.
+    fs::copy(captured().join("events/perf-script.txt"), at("events/other.txt")).unwrap();
+    assert_eq!(json(&at("events/other.txt"), &[])["patches"], serde_json::json!([]));
+    // Without a manifest that can be read nobody knows.
+    fs::write(at("capture.toml"), "schema = 99").unwrap();
+    let said = complaint(strata(["exits", text(&at("events/perf-script.txt"))]));
+    assert!(said.contains("capture.toml") && said.contains("schema 99"), "{said}");
 }

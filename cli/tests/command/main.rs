@@ -5,6 +5,7 @@
 mod bad_input;
 mod browser;
 mod callgraph;
+mod captures;
 mod check;
 mod compare;
 mod compare_times;

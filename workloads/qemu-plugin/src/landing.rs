@@ -25,6 +25,7 @@ impl<H: Host> Recorder<H> {
     #[inline(never)]
     pub(crate) fn turn(&mut self, cpu: u32, running: Index, frame: u32, begun: u64) {
         match self.phase {
+            Phase::Armed if self.awaits_exit() => return,
             Phase::Armed => self.begin(cpu),
             Phase::Recording => {}
             Phase::Waiting | Phase::Done => return,

@@ -21,16 +21,17 @@ pub struct MemoryError {
     source: std::io::Error,
 }
 
-/// Guest-physical memory, to be read.
+/// Guest-physical memory, to be read and, where asked for, to be changed.
 pub struct Memory {
     base: *const u8,
     bytes: u64,
+    changeable: bool,
     _owner: Owner,
 }
 
 enum Owner {
     Mapped {
-        _map: memmap2::Mmap,
+        _map: memmap2::MmapRaw,
     },
     #[cfg(test)]
     Own {
@@ -39,22 +40,42 @@ enum Owner {
 }
 
 impl Memory {
-    /// Maps the file at `path`, which QEMU maps too.
+    /// Maps the file at `path`, which QEMU maps too; only if `changeable` it can be changed.
     ///
     /// # Errors
     /// When the file cannot be opened or mapped.
-    pub fn map(path: &Path) -> Result<Self, MemoryError> {
+    pub fn map(path: &Path, changeable: bool) -> Result<Self, MemoryError> {
         let error = |source| MemoryError { path: path.to_owned(), source };
-        let file = File::open(path).map_err(error)?;
-        // SAFETY: the map is only ever read through raw pointers with volatile loads, never as a
-        // slice, so that the machine's writes to it break no assumption of the compiler. QEMU
-        // keeps the file at its size for as long as it runs.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(error)?;
+        let file = File::options().read(true).write(changeable).open(path).map_err(error)?;
+        let options = memmap2::MmapOptions::new();
+        // Only ever accessed through raw pointers, volatile, never as a slice, so that the
+        // machine's writes to it break no assumption of the compiler. QEMU keeps the file at its
+        // size for as long as it runs.
+        let map =
+            if changeable { options.map_raw(&file) } else { options.map_raw_read_only(&file) };
+        let map = map.map_err(error)?;
         Ok(Memory {
             base: map.as_ptr(),
             bytes: map.len() as u64,
+            changeable,
             _owner: Owner::Mapped { _map: map },
         })
+    }
+
+    /// Clears bits of the four bytes at physical address `address`; false where there is no RAM
+    /// that can be changed.
+    pub fn clear_u32(&self, address: u64, bits: u32) -> bool {
+        let Some(offset) = self.offset(address, 4).filter(|_| self.changeable) else {
+            return false;
+        };
+        // SAFETY: `offset` + 4 lies in the mapping, which can be written to. The machine does not
+        // access it while this thread, which is the one that emulates it, is here.
+        unsafe {
+            let word = self.base.cast_mut().add(offset).cast::<[u8; 4]>();
+            let value = u32::from_le_bytes(word.read_volatile());
+            word.write_volatile((value & !bits).to_le_bytes());
+        }
+        true
     }
 
     /// Eight bytes at physical address `address`; `None` where there is no RAM.
@@ -101,6 +122,7 @@ impl Memory {
         Memory {
             base: words.as_ptr().cast(),
             bytes: bytes as u64,
+            changeable: true,
             _owner: Owner::Own { _words: words },
         }
     }
@@ -132,6 +154,18 @@ mod tests {
     }
 
     #[test]
+    fn only_what_may_be_changed_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ram");
+        std::fs::write(&path, [0xff; 4096]).unwrap();
+        assert!(!Memory::map(&path, false).unwrap().clear_u32(8, 1));
+        let memory = Memory::map(&path, true).unwrap();
+        assert!(memory.clear_u32(8, 0x8001));
+        assert_eq!(memory.u64(8), Some(0xffff_ffff_ffff_7ffe));
+        assert!(!memory.clear_u32(4094, 1));
+    }
+
+    #[test]
     fn frames_beyond_ram_are_devices() {
         let memory = Memory::zeroed(8192);
         assert!(!memory.is_device(1));
@@ -141,7 +175,8 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = Memory::map(Path::new("/nonexistent/guest.ram")).err().unwrap().to_string();
+        let error =
+            Memory::map(Path::new("/nonexistent/guest.ram"), false).err().unwrap().to_string();
         assert!(error.contains("ram=/nonexistent/guest.ram"), "{error}");
     }
 }

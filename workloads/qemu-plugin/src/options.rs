@@ -9,7 +9,7 @@ pub enum OptionError {
     /// An argument that the recorder does not know.
     #[error(
         "{0}: no such argument; known are out, ram, arm, disarm, curr-vcpu, current, vcpu-domain, \
-         vcpu-id, domain-id, level, limit, exit and verify"
+         vcpu-id, domain-id, level, limit, exit, verify and cr0-reads"
     )]
     Unknown(String),
     /// An argument whose value does not parse.
@@ -71,6 +71,8 @@ pub struct Options {
     pub exit: bool,
     /// Compare what is derived with the registers at each block.
     pub verify: bool,
+    /// Clear the intercept of CR0 reads in the VMCB before each VMRUN, which changes the guest.
+    pub direct_cr0_reads: bool,
 }
 
 impl Options {
@@ -81,7 +83,7 @@ impl Options {
     pub fn parse<S: AsRef<str>>(arguments: &[S]) -> Result<Self, OptionError> {
         let (mut out, mut ram) = (None, None);
         let (mut arm, mut disarm, mut level, mut limit) = (1, 2, 6, 0);
-        let (mut exit, mut verify) = (false, false);
+        let (mut exit, mut verify, mut direct_cr0_reads) = (false, false, false);
         let mut xen = [None; 5];
         for argument in arguments {
             let (name, value) =
@@ -95,6 +97,8 @@ impl Options {
                 "limit" => limit = number(name, value, 0, u64::MAX)?,
                 "exit" => exit = switch(name, value)?,
                 "verify" => verify = switch(name, value)?,
+                "cr0-reads" if value == "direct" => direct_cr0_reads = true,
+                "cr0-reads" => return Err(wrong(name, value, "direct, or left out")),
                 _ => match XEN.iter().position(|&known| known == name) {
                     Some(0) => xen[0] = Some(hexadecimal(name, value)?),
                     Some(i) => xen[i] = Some(number(name, value, 0, 1 << 20)?),
@@ -115,6 +119,7 @@ impl Options {
             limit,
             exit,
             verify,
+            direct_cr0_reads,
         })
     }
 }
@@ -185,6 +190,7 @@ mod tests {
         assert!(message(&["out="]).starts_with("out=: must be a path"));
         assert!(message(&["arm=70000"]).starts_with("arm=70000: must be a marker"));
         assert!(message(&["colour=red"]).starts_with("colour=red: no such argument"));
+        assert!(message(&["cr0-reads=no"]).starts_with("cr0-reads=no: must be direct"));
         assert!(message(&["exit=perhaps"]).starts_with("exit=perhaps: must be on or off"));
         assert!(message(&["curr-vcpu=xyz"]).contains("a hexadecimal address"));
     }

@@ -263,6 +263,9 @@ impl<H: Host> Recorder<H> {
     /// An LGDT, LIDT or LTR on `cpu` loaded `value` of `bytes` bytes from memory. Works before the
     /// recording begins too, as tables are loaded once and for all at boot.
     pub fn table_access(&mut self, cpu: u32, table: DescriptorTable, bytes: u16, value: u64) {
+        if self.awaits_exit() {
+            return;
+        }
         self.run_on(cpu);
         match (table, bytes) {
             (DescriptorTable::Task, 2) => self.load_task(cpu, value as u16),
@@ -278,6 +281,9 @@ impl<H: Host> Recorder<H> {
 
     /// LTR of a selector.
     pub fn load_task(&mut self, cpu: u32, selector: u16) {
+        if self.awaits_exit() {
+            return;
+        }
         self.run_on(cpu);
         let paging = self.paging_registers();
         let at = self.now.gdt.base.wrapping_add(u64::from(selector & !7));

@@ -20,6 +20,7 @@ use qemu_plugin_sys::{
     qemu_info_t, qemu_plugin_id_t, qemu_plugin_register_atexit_cb,
     qemu_plugin_register_vcpu_init_cb, qemu_plugin_register_vcpu_tb_trans_cb,
 };
+use rustc_hash::FxHashSet;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::fs::File;
 use std::ptr::null_mut;
@@ -34,6 +35,8 @@ struct Plugin {
     options: Options,
     file: Option<File>,
     recorder: Recorder<Qemu>,
+    /// Addresses behind each VMRUN translated so far, where #VMEXIT leads.
+    after_vmrun: FxHashSet<u64>,
 }
 
 static PLUGIN: AtomicPtr<Plugin> = AtomicPtr::new(null_mut());
@@ -170,12 +173,14 @@ pub unsafe extern "C" fn qemu_plugin_install(
 
 fn install(id: qemu_plugin_id_t, arguments: &[String]) -> Result<(), String> {
     let options = Options::parse(arguments).map_err(|error| error.to_string())?;
-    let memory = Memory::map(&options.ram).map_err(|error| error.to_string())?;
+    let memory =
+        Memory::map(&options.ram, options.direct_cr0_reads).map_err(|error| error.to_string())?;
     let file = File::create(&options.out)
         .map_err(|error| format!("out={}: {error}", options.out.display()))?;
     let host = Qemu::new(id, memory);
     let recorder = Recorder::new(host, options.xen, options.limit, options.verify);
-    let mut plugin = Plugin { options, file: Some(file), recorder };
+    let mut plugin =
+        Plugin { options, file: Some(file), recorder, after_vmrun: FxHashSet::default() };
     if plugin.options.arm == 0 {
         plugin.arm();
     }

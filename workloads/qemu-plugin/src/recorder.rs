@@ -88,6 +88,9 @@ pub struct Recorder<H: Host> {
     pub(crate) host: H,
     pub(crate) xen: Option<XenLayout>,
     pub(crate) phase: Phase,
+    /// A guest of SVM runs. Followed only while not recording, by what the emulator is asked to
+    /// tell of; the stream follows the guest by itself.
+    pub(crate) within_guest: bool,
     pub(crate) blocks: Blocks,
     pub(crate) pages: Pages,
     /// The CPU that executes.
@@ -124,6 +127,7 @@ impl<H: Host> Recorder<H> {
             host,
             xen,
             phase: Phase::Waiting,
+            within_guest: false,
             blocks: Blocks::default(),
             pages: Pages::default(),
             now: Cpu::new(0),

@@ -57,6 +57,16 @@ impl<H: Host> Recorder<H> {
         self.phase = Phase::Armed;
     }
 
+    /// VMRUN begins, or the instruction behind it.
+    pub fn enters_guest(&mut self, enters: bool) {
+        self.within_guest = enters;
+    }
+
+    /// Whether the registers are a guest's, which are not to be taken for the machine's.
+    pub(crate) fn awaits_exit(&self) -> bool {
+        self.within_guest && self.phase != Phase::Recording
+    }
+
     /// The number of a block that the emulator is translating, and the frame its code is in.
     pub fn translate(&mut self, translated: Translated<'_>) -> (Index, u32) {
         let protected = self.host.register(Register::Cr0) & 1 != 0;

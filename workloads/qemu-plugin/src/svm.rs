@@ -5,6 +5,8 @@ use crate::memory::Memory;
 use crate::walk::Paging;
 use strata_workloads::trace::{Descriptor, Event};
 
+/// Intercepts of reads of CR0 to CR15, a bit for each.
+const CR_READS: u64 = 0x00;
 const ASID: u64 = 0x58;
 const EXIT_CODE: u64 = 0x70;
 const EXIT_INFO_1: u64 = 0x78;
@@ -80,6 +82,14 @@ impl Entry {
     }
 }
 
+/// Clears the intercept of CR0 reads in the VMCB at physical address `vmcb`. QEMU 10 reports reads
+/// of CR2 and CR3 as reads of CR0 (exit code 0), so that a hypervisor which intercepts only the
+/// latter gives the guest a wrong value.
+pub fn let_cr0_be_read(memory: &Memory, vmcb: u64) {
+    // A VMCB outside of RAM makes VMRUN fail by itself.
+    memory.clear_u32(vmcb.wrapping_add(CR_READS), 1);
+}
+
 /// The event for leaving the guest of `vmcb`.
 pub fn exit_event(memory: &Memory, vmcb: u64) -> Event {
     let word = |offset: u64| vmcb.checked_add(offset).and_then(|at| memory.u64(at)).unwrap_or(0);
@@ -114,6 +124,14 @@ mod tests {
         };
         assert_eq!(entry.event(0x3000), event);
         assert_eq!((entry.tables[1].base, entry.tables[1].limit), (0xffff_fe00_0000_0000, 0xfff));
+    }
+
+    #[test]
+    fn only_the_intercept_of_cr0_reads_is_cleared() {
+        let memory = Memory::zeroed(1 << 16);
+        memory.store(0x3000 + CR_READS, u64::MAX);
+        let_cr0_be_read(&memory, 0x3000);
+        assert_eq!(memory.u64(0x3000 + CR_READS), Some(u64::MAX - 1));
     }
 
     #[test]

@@ -82,6 +82,11 @@ pub fn marker(bytes: &[u8]) -> Option<u16> {
     (displacement >> 16 == MARKER_KEY).then_some(displacement as u16)
 }
 
+/// True for VMRUN. Works without knowing the mode the code runs in.
+pub fn runs_guest(bytes: &[u8]) -> bool {
+    bytes.ends_with(&[0x0f, 0x01, 0xd8])
+}
+
 /// The descriptor register that an instruction loads. Works without knowing the mode the code runs
 /// in, as boot code is watched too.
 pub fn table_load(bytes: &[u8]) -> Option<DescriptorTable> {
@@ -316,6 +321,13 @@ mod tests {
         assert_eq!(table_load(&[0x0f, 0x00, 0xd8]), Some(DescriptorTable::Task));
         assert_eq!(table_load(&[0x0f, 0x01, 0xd9]), None, "VMMCALL");
         assert_eq!(table_load(&[0x0f, 0x01, 0x07]), None, "SGDT");
+    }
+
+    #[test]
+    fn vmrun_is_told_from_its_neighbours() {
+        assert!(runs_guest(&[0x0f, 0x01, 0xd8]));
+        assert!(!runs_guest(&[0x0f, 0x01, 0xd9]), "VMMCALL");
+        assert!(!runs_guest(&[0x0f, 0x01, 0xd8, 0x90]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the domains sent: one archive from dom0, with the guest's in it.
+//! What the domains sent: one archive, with the guest's in it where that is a machine of its own.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,46 +6,70 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::error::FileContext;
+use super::scenario::Platform;
 use super::{CaptureError, census};
 use crate::manifest::Process;
 
 /// The archive of the guest, inside dom0's.
 const GUEST: &str = "dom1.tar";
 
+/// What is kept only when asked for.
+const LOGS: [&str; 8] = [
+    "xen-dmesg",
+    "xen-info",
+    "xl.log",
+    "xen-init-dom0.log",
+    "xentrace.log",
+    "xenalyze.log",
+    "perf.log",
+    "output",
+];
+
 /// One domain's files.
 #[derive(Debug)]
 pub(super) struct DomainFiles {
     /// Its id.
     pub(super) id: u16,
+    /// Its name.
+    pub(super) name: &'static str,
     files: BTreeMap<String, Vec<u8>>,
 }
 
-/// Unpacks the archive into dom0's and the guest's files; what is of interest only when something
-/// went wrong goes into `logs`, below the folder given.
+/// Event traces lie in this folder, in the archive and in a capture.
+pub(super) const EVENTS: &str = "events";
+
+/// Unpacks the archive into the files of each domain; what is of interest only when something went
+/// wrong goes into `logs`, below the folder given.
 ///
 /// # Errors
 ///
 /// If it is cut off or a file is missing in it.
 pub(super) fn unpack(
+    platform: Platform,
     archive: &[u8],
     logs: Option<&Path>,
 ) -> Result<Vec<DomainFiles>, CaptureError> {
-    let mut dom0 = files_of(archive)?;
-    let guest = dom0.remove(GUEST).ok_or_else(|| damaged("it lacks the guest's files"))?;
-    let domains =
-        vec![DomainFiles { id: 0, files: dom0 }, DomainFiles { id: 1, files: files_of(&guest)? }];
+    let mut files = files_of(archive)?;
+    let domains = match platform {
+        Platform::Xen => {
+            let guest = files.remove(GUEST).ok_or_else(|| damaged("it lacks the guest's files"))?;
+            let guest = DomainFiles { id: 1, name: "dom1", files: files_of(&guest)? };
+            vec![DomainFiles { id: 0, name: "dom0", files }, guest]
+        }
+        Platform::Kvm => vec![DomainFiles { id: 0, name: "linux", files }],
+    };
     for domain in &domains {
         for name in ["kallsyms", "modules", "processes", "release"] {
             if domain.files.get(name).is_none_or(Vec::is_empty) {
-                return Err(damaged(&format!("dom{} sent no {name}", domain.id)));
+                return Err(damaged(&format!("{} sent no {name}", domain.name)));
             }
         }
     }
     if let Some(folder) = logs {
         for domain in &domains {
-            for name in ["xen-dmesg", "xen-info", "xl.log", "xen-init-dom0.log", "output"] {
+            for name in LOGS {
                 if let Some(bytes) = domain.files.get(name) {
-                    let path = folder.join(format!("logs/dom{}-{name}", domain.id));
+                    let path = folder.join(format!("logs/{}-{name}", domain.name));
                     fs::write(&path, bytes).on("write", &path)?;
                 }
             }
@@ -61,12 +85,17 @@ fn files_of(archive: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, CaptureError> {
     for entry in entries {
         let mut entry = entry.map_err(|error| damaged(&error.to_string()))?;
         let path = entry.path().map_err(|error| damaged(&error.to_string()))?.into_owned();
-        let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else {
+        let name = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
+        let Some(mut key) = name(&path) else { continue };
+        if !entry.header().entry_type().is_file() {
             continue;
-        };
+        }
+        if path.parent().and_then(name).is_some_and(|folder| folder == EVENTS) {
+            key = format!("{EVENTS}/{key}");
+        }
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).map_err(|error| damaged(&error.to_string()))?;
-        files.insert(name, bytes);
+        files.insert(key, bytes);
     }
     Ok(files)
 }
@@ -82,6 +111,13 @@ impl DomainFiles {
     /// A file it sent; empty if it did not.
     pub(super) fn file(&self, name: &str) -> &[u8] {
         self.files.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The event traces it sent and what their own tools made of them: name in the capture folder,
+    /// and contents.
+    pub(super) fn events(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let events = self.files.iter().filter(|(name, _)| name.starts_with(EVENTS));
+        events.map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
     }
 
     /// A file as text.
@@ -157,7 +193,7 @@ mod tests {
         let guest = tar_of(&SENT);
         let mut all = SENT.to_vec();
         all.push((GUEST, &guest));
-        let domains = unpack(&tar_of(&all), None).unwrap();
+        let domains = unpack(Platform::Xen, &tar_of(&all), None).unwrap();
         assert_eq!(domains.iter().map(|domain| domain.id).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(domains[1].text("release"), "6.1\n");
     }
@@ -165,23 +201,33 @@ mod tests {
     #[test]
     fn a_cut_off_archive_is_an_error() {
         let whole = tar_of(&[("kallsyms", &[7; 4000])]);
-        let error = unpack(&whole[..2000], None).unwrap_err();
+        let error = unpack(Platform::Xen, &whole[..2000], None).unwrap_err();
         assert!(error.to_string().contains("cannot be used"), "{error}");
-        assert!(unpack(b"", None).is_err());
+        assert!(unpack(Platform::Xen, b"", None).is_err());
     }
 
     #[test]
     fn a_file_that_was_not_sent_is_named() {
         let all = [SENT[0], (GUEST, &[][..])];
-        let error = unpack(&tar_of(&all), None).unwrap_err();
+        let error = unpack(Platform::Xen, &tar_of(&all), None).unwrap_err();
         assert!(error.to_string().contains("dom0 sent no modules"), "{error}");
+    }
+
+    #[test]
+    fn a_machine_without_domains_sends_its_files_and_its_events() {
+        let mut all = SENT.to_vec();
+        all.push(("events/perf.data", b"PERFILE2"));
+        let domains = unpack(Platform::Kvm, &tar_of(&all), None).unwrap();
+        assert_eq!(domains.len(), 1);
+        let events: Vec<_> = domains[0].events().collect();
+        assert_eq!(events, [("events/perf.data", &b"PERFILE2"[..])]);
     }
 
     #[test]
     fn iperf3s_result_lines_are_kept() {
         let output = b"Connecting\n[  5] 0.00-1.00 sec 4.00 MBytes   0  sender\niperf Done.\n";
         let files = BTreeMap::from([("output".to_owned(), output.to_vec())]);
-        let lines = DomainFiles { id: 1, files }.result_lines();
+        let lines = DomainFiles { id: 1, name: "dom1", files }.result_lines();
         assert_eq!(lines, ["[  5] 0.00-1.00 sec 4.00 MBytes   0  sender"]);
     }
 
@@ -207,7 +253,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
             let _ = build_id_in_notes(&bytes);
-            assert!(unpack(&bytes, None).is_err());
+            assert!(unpack(Platform::Xen, &bytes, None).is_err());
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod archive;
 mod boot;
+mod builder;
 mod census;
 mod collected;
 mod emulator;
@@ -16,19 +17,24 @@ mod host;
 mod images;
 mod kernel_image;
 mod kernel_modules;
+mod kvm_boot;
 mod libraries;
+mod own_programs;
 mod packages;
 mod program;
 mod recipe;
 mod recorder;
+mod request;
 mod scenario;
 mod symbol_files;
 mod tools;
+mod xen_boot;
 mod xen_layout;
 
 use std::path::{Path, PathBuf};
 
 pub use error::{CaptureError, MissingTool};
+pub use request::{BYTES, MEMORY_MIB, Request};
 pub use scenario::Scenario;
 
 use crate::manifest::{CaptureManifest, Hypervisor, Machine, SCHEMA};
@@ -45,39 +51,6 @@ pub trait Progress {
     fn note(&mut self, what: &str);
     /// So much is recorded: instructions, and bytes of the trace.
     fn recorded(&mut self, instructions: u64, bytes: u64);
-}
-
-/// What to capture, and how.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The path that the data takes.
-    pub scenario: Scenario,
-    /// The capture folder to make.
-    pub out: PathBuf,
-    /// Replace an earlier capture of that name.
-    pub force: bool,
-    /// The recorder; looked for beside the running program if absent.
-    pub recorder: Option<PathBuf>,
-    /// What the guest runs between the markers, instead of iperf3.
-    pub guest_command: Option<String>,
-    /// How much iperf3 transfers, as its `-n` takes it, such as `4M`.
-    pub bytes: String,
-    /// The guest's memory in MiB.
-    pub memory_mib: u32,
-    /// Added to the hypervisor's command line.
-    pub xen_options: String,
-    /// Added to both kernels' command lines.
-    pub linux_options: String,
-    /// Emulated CPUs.
-    pub cpus: u32,
-    /// Compression level of the trace.
-    pub level: i32,
-    /// Where images are kept.
-    pub cache: PathBuf,
-    /// Keep also what the hypervisor and its tools logged inside.
-    pub keep_logs: bool,
-    /// The command line, for the manifest.
-    pub command_line: Vec<String>,
 }
 
 /// The cache that is used when none is named: `$XDG_CACHE_HOME/strata` or `~/.cache/strata`.
@@ -100,26 +73,37 @@ pub fn run(
     progress: &mut dyn Progress,
 ) -> Result<CaptureManifest, CaptureError> {
     progress.stage("checking this machine");
-    boot::check(request)?;
+    request.check()?;
     let recorder = recorder::find(request.recorder.as_deref())?;
     let qemu = tools::check(request.scenario)?;
     let out = OutputFolder::prepare(&request.out, request.force)?;
-    let images = Images::prepare(&request.cache, progress)?;
+    let images = Images::prepare(request.scenario.platform(), &request.cache, progress)?;
 
     let boot = Boot { request, images: &images, recorder: &recorder, folder: out.path() };
     let recorded = boot.run(progress)?;
 
     progress.stage("writing the capture folder");
-    let options = boot.linux_options();
-    let domains = collected::unpack(&recorded.collected, request.keep_logs.then(|| out.path()))?;
-    let result = domains.iter().find(|d| d.id == 1).map(|d| d.result_lines()).unwrap_or_default();
-    let map = symbol_files::copy_hypervisor_map(&images, out.path())?;
+    let logs = request.keep_logs.then(|| out.path());
+    let domains = collected::unpack(request.scenario.platform(), &recorded.collected, logs)?;
+    // The last one ran the measured command.
+    let result = domains.last().map(|domain| domain.result_lines()).unwrap_or_default();
+    let hypervisor = match &images.facts.xen {
+        Some(xen) => Some(Hypervisor {
+            name: "xen".to_owned(),
+            version: xen.version.clone(),
+            map: symbol_files::copy_hypervisor_map(&images, out.path())?,
+            build_id: xen.build_id.clone(),
+            layout: xen.layout,
+        }),
+        None => None,
+    };
     let mut described = Vec::new();
+    let mut events = Vec::new();
     for domain in &domains {
         let mut entry = symbol_files::write(domain, &images, out.path())?;
-        entry.linux_options =
-            if domain.id == 0 { options.dom0.clone() } else { options.guest.clone() };
+        entry.linux_options = boot.linux_options(domain.id);
         described.push(entry);
+        events.extend(symbol_files::write_events(domain, out.path())?);
     }
     let manifest = CaptureManifest {
         schema: SCHEMA,
@@ -129,24 +113,19 @@ pub fn run(
         trace: "trace.strata".to_owned(),
         instructions: recorded.instructions,
         deterministic: request.scenario.is_deterministic(),
-        patches: Vec::new(),
+        patches: request.scenario.patch().iter().map(|p| p.description.to_owned()).collect(),
+        events,
         result,
         machine: Machine {
             qemu,
-            cpu_model: boot::CPU_MODEL.to_owned(),
+            cpu_model: request.scenario.cpu_model().to_owned(),
             cpus: request.cpus,
-            memory_mib: boot::machine_memory_mib(request),
+            memory_mib: request.machine_memory_mib(),
             icount_shift: boot::ICOUNT_SHIFT,
             xen_options: boot.xen_options(),
-            linux_options: options.dom0,
+            linux_options: boot.linux_options(0),
         },
-        hypervisor: Some(Hypervisor {
-            name: "xen".to_owned(),
-            version: images.facts.xen_version.clone(),
-            map,
-            build_id: images.facts.xen_build_id.clone(),
-            layout: images.facts.layout,
-        }),
+        hypervisor,
         domains: described,
         packages: images.facts.packages.clone(),
         images: images.facts.images.clone(),

@@ -22,8 +22,8 @@ const UPDATE: &str =
 pub(super) struct PackageSet {
     /// The kernel's image package.
     pub(super) kernel: String,
-    /// The hypervisor's package.
-    pub(super) hypervisor: String,
+    /// The hypervisor's package, where it is not the kernel.
+    pub(super) hypervisor: Option<String>,
     /// Everything to fetch, by rising name.
     files: Vec<PackageFile>,
 }
@@ -43,14 +43,18 @@ impl PackageSet {
     ///
     /// If a package does not exist here.
     pub(super) fn resolve(recipe: &Recipe) -> Result<PackageSet, CaptureError> {
-        let hypervisor = newest_of(&recipe.packages.hypervisor)?;
-        let version = hypervisor
-            .strip_prefix("xen-hypervisor-")
-            .and_then(|rest| rest.strip_suffix("-amd64"))
-            .ok_or_else(|| CaptureError::Package {
-                name: hypervisor.clone(),
-                remedy: "its name should be xen-hypervisor-VERSION-amd64",
-            })?;
+        let hypervisor = recipe.packages.hypervisor.as_deref().map(newest_of).transpose()?;
+        let mut programs = recipe.packages.tools.clone();
+        if let Some(name) = &hypervisor {
+            let version = name
+                .strip_prefix("xen-hypervisor-")
+                .and_then(|rest| rest.strip_suffix("-amd64"))
+                .ok_or_else(|| CaptureError::Package {
+                    name: name.clone(),
+                    remedy: "its name should be xen-hypervisor-VERSION-amd64",
+                })?;
+            programs.push(format!("xen-utils-{version}"));
+        }
         let kernel = dependencies(std::slice::from_ref(&recipe.packages.kernel))?
             .into_iter()
             .find(|name| name.starts_with("linux-image-"))
@@ -58,9 +62,6 @@ impl PackageSet {
                 name: recipe.packages.kernel.clone(),
                 remedy: UPDATE,
             })?;
-        let mut programs = vec![format!("xen-utils-{version}")];
-        programs.extend(recipe.packages.tools.iter().cloned());
-
         let mut names: BTreeSet<String> = programs.iter().cloned().collect();
         let mut unexplored = programs;
         while !unexplored.is_empty() {
@@ -69,7 +70,8 @@ impl PackageSet {
                 .filter(|name| is_library(name) && names.insert(name.clone()))
                 .collect();
         }
-        names.extend([kernel.clone(), hypervisor.clone(), format!("{hypervisor}-dbg")]);
+        names.insert(kernel.clone());
+        names.extend(hypervisor.iter().flat_map(|name| [name.clone(), format!("{name}-dbg")]));
         Ok(PackageSet { kernel, hypervisor, files: files_of(&names)? })
     }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::CaptureError;
+use super::scenario::Patch;
 use crate::manifest::XenLayout;
 
 /// Its file name.
@@ -53,20 +54,26 @@ pub(super) fn plugin_option(
     trace: &Path,
     ram: &Path,
     level: i32,
-    layout: &XenLayout,
+    layout: Option<&XenLayout>,
+    patch: Option<Patch>,
 ) -> String {
     let path = |path: &Path| path.to_string_lossy().replace(',', ",,");
-    format!(
-        "{},out={},ram={},level={level},curr-vcpu={:x},current={},vcpu-domain={},vcpu-id={},domain-id={}",
-        path(recorder),
-        path(trace),
-        path(ram),
-        layout.curr_vcpu.0,
-        layout.current,
-        layout.vcpu_domain,
-        layout.vcpu_id,
-        layout.domain_id,
-    )
+    let (recorder, trace, ram) = (path(recorder), path(trace), path(ram));
+    let mut option = format!("{recorder},out={trace},ram={ram},level={level}");
+    if let Some(layout) = layout {
+        option += &format!(
+            ",curr-vcpu={:x},current={},vcpu-domain={},vcpu-id={},domain-id={}",
+            layout.curr_vcpu.0,
+            layout.current,
+            layout.vcpu_domain,
+            layout.vcpu_id,
+            layout.domain_id,
+        );
+    }
+    if let Some(patch) = patch {
+        option += &format!(",{}", patch.argument);
+    }
+    option
 }
 
 /// What the recorder said.
@@ -112,6 +119,7 @@ impl Said {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::Scenario;
     use crate::manifest::Address;
 
     #[test]
@@ -149,13 +157,12 @@ mod tests {
             vcpu_id: 0,
             domain_id: 0,
         };
-        let option = plugin_option(
-            Path::new("/r.so"),
-            Path::new("/a,b/trace"),
-            Path::new("/dev/shm/x"),
-            6,
-            &layout,
-        );
-        assert!(option.starts_with("/r.so,out=/a,,b/trace,ram=/dev/shm/x,level=6,curr-vcpu=ff,"));
+        let paths = ["/r.so", "/a,b/trace", "/dev/shm/x"].map(Path::new);
+        let option = |layout, patch| plugin_option(paths[0], paths[1], paths[2], 6, layout, patch);
+        let alone = "/r.so,out=/a,,b/trace,ram=/dev/shm/x,level=6";
+        assert_eq!(option(None, None), alone);
+        assert!(option(Some(&layout), None).starts_with(&format!("{alone},curr-vcpu=ff,")));
+        let patch = Scenario::XenPvhSvm.patch();
+        assert_eq!(option(None, patch), format!("{alone},cr0-reads=direct"));
     }
 }

@@ -41,9 +41,10 @@ pub(super) fn write(
     images: &Images,
     folder: &Path,
 ) -> Result<Domain, CaptureError> {
-    let name = format!("dom{}", domain.id);
+    let name = domain.name;
     let kallsyms = format!("symbols/{name}.kallsyms.zst");
     let modules = format!("symbols/{name}.modules");
+    make_parent(&folder.join(&kallsyms))?;
     compress(domain.file("kallsyms"), &folder.join(&kallsyms))?;
     let path = folder.join(&modules);
     fs::write(&path, domain.file("modules")).on("write", &path)?;
@@ -78,7 +79,7 @@ pub(super) fn write(
     }
     Ok(Domain {
         id: domain.id,
-        name,
+        name: name.to_owned(),
         kernel: domain.text("release").trim().to_owned(),
         kallsyms,
         kernel_build_id: domain.kernel_build_id().map(|id| hexadecimal(&id)),
@@ -107,6 +108,25 @@ fn unseen_process(path: &str, bytes: &[u8]) -> Process {
         },
     );
     Process { pid: 0, command: path.to_owned(), mappings }
+}
+
+/// Writes the event traces that a domain sent; returns their paths in the capture folder.
+///
+/// # Errors
+///
+/// If one cannot be written.
+pub(super) fn write_events(
+    domain: &DomainFiles,
+    folder: &Path,
+) -> Result<Vec<String>, CaptureError> {
+    let mut names = Vec::new();
+    for (name, bytes) in domain.events() {
+        let target = folder.join(name);
+        make_parent(&target)?;
+        fs::write(&target, bytes).on("write", &target)?;
+        names.push(name.to_owned());
+    }
+    Ok(names)
 }
 
 fn compress(bytes: &[u8], target: &Path) -> Result<(), CaptureError> {

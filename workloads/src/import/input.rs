@@ -191,6 +191,15 @@ impl Input {
     }
 }
 
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut next = self.fill()?;
+        let count = next.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
 /// Runs `unpack` on a thread of its own.
 fn beside(
     unpack: impl FnOnce(&SyncSender<io::Result<Vec<u8>>>) -> io::Result<()> + Send + 'static,

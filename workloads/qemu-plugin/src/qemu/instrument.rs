@@ -3,18 +3,20 @@
 use super::emulator::Qemu;
 use super::{Plugin, plugin};
 use crate::blocks::Index;
-use crate::host::{Host, Register};
+use crate::host::{Host, RAX, Register};
 use crate::recorder::{Phase, Recorder};
 use crate::session::Translated;
-use crate::translate;
+use crate::{svm, translate};
 use qemu_plugin_sys::{
     qemu_plugin_cb_flags, qemu_plugin_id_t, qemu_plugin_insn, qemu_plugin_insn_data,
-    qemu_plugin_insn_size, qemu_plugin_mem_get_value, qemu_plugin_mem_rw, qemu_plugin_op,
-    qemu_plugin_register_vcpu_insn_exec_cb, qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu,
-    qemu_plugin_register_vcpu_mem_cb, qemu_plugin_register_vcpu_tb_exec_cb,
-    qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu, qemu_plugin_tb, qemu_plugin_tb_get_insn,
-    qemu_plugin_tb_n_insns, qemu_plugin_tb_vaddr, qemu_plugin_u64,
+    qemu_plugin_insn_size, qemu_plugin_insn_vaddr, qemu_plugin_mem_get_value, qemu_plugin_mem_rw,
+    qemu_plugin_op, qemu_plugin_register_vcpu_insn_exec_cb,
+    qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu, qemu_plugin_register_vcpu_mem_cb,
+    qemu_plugin_register_vcpu_tb_exec_cb, qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu,
+    qemu_plugin_tb, qemu_plugin_tb_get_insn, qemu_plugin_tb_n_insns, qemu_plugin_tb_vaddr,
+    qemu_plugin_u64,
 };
+use rustc_hash::FxHashSet;
 use std::ffi::{c_uint, c_void};
 use std::ptr::null_mut;
 use strata_workloads::trace::DescriptorTable;
@@ -87,6 +89,19 @@ unsafe extern "C" fn marker_executes(_: c_uint, data: *mut c_void) {
     }
 }
 
+unsafe extern "C" fn guest_enters(_: c_uint, _: *mut c_void) {
+    let Plugin { options, recorder, .. } = plugin();
+    recorder.enters_guest(true);
+    if options.direct_cr0_reads {
+        let host = recorder.host();
+        svm::let_cr0_be_read(host.memory(), host.register(RAX));
+    }
+}
+
+unsafe extern "C" fn guest_left(_: c_uint, _: *mut c_void) {
+    plugin().recorder.enters_guest(false);
+}
+
 unsafe extern "C" fn table_loads(cpu: c_uint, info: u32, _: u64, data: *mut c_void) {
     let (table, _) = unpack(data);
     // SAFETY: QEMU holds the value of the access that this callback is for.
@@ -109,7 +124,7 @@ const TABLES: [DescriptorTable; 3] =
 
 /// QEMU has translated a block.
 pub(super) unsafe extern "C" fn translates(_: qemu_plugin_id_t, tb: *mut qemu_plugin_tb) {
-    let Plugin { options, recorder, .. } = plugin();
+    let Plugin { options, recorder, after_vmrun, .. } = plugin();
     let (mut lengths, mut code) = (Vec::with_capacity(32), Vec::with_capacity(128));
     // SAFETY: `tb` and its instructions are QEMU's for the duration of this callback; what is
     // registered with them is numbers, no pointers of ours.
@@ -120,7 +135,7 @@ pub(super) unsafe extern "C" fn translates(_: qemu_plugin_id_t, tb: *mut qemu_pl
             let mut bytes = [0u8; 16];
             let length = qemu_plugin_insn_size(insn).min(16);
             qemu_plugin_insn_data(insn, bytes.as_mut_ptr().cast(), length);
-            watch(insn, &bytes[..length]);
+            watch(insn, &bytes[..length], after_vmrun);
             lengths.push(length as u8);
             code.extend_from_slice(&bytes[..length]);
         }
@@ -156,12 +171,12 @@ pub(super) unsafe extern "C" fn translates(_: qemu_plugin_id_t, tb: *mut qemu_pl
     }
 }
 
-/// Asks to be told of markers and descriptor tables, which are watched from the first instruction
-/// of the machine on.
+/// Asks to be told of markers, descriptor tables and guests of SVM, which are watched from the
+/// first instruction of the machine on.
 ///
 /// # Safety
 /// `insn` must be an instruction that QEMU is translating.
-unsafe fn watch(insn: *mut qemu_plugin_insn, bytes: &[u8]) {
+unsafe fn watch(insn: *mut qemu_plugin_insn, bytes: &[u8], after_vmrun: &mut FxHashSet<u64>) {
     let reads = qemu_plugin_cb_flags::QEMU_PLUGIN_CB_R_REGS;
     let no_registers = qemu_plugin_cb_flags::QEMU_PLUGIN_CB_NO_REGS;
     // SAFETY: the caller's promise.
@@ -169,6 +184,14 @@ unsafe fn watch(insn: *mut qemu_plugin_insn, bytes: &[u8]) {
         if let Some(number) = translate::marker(bytes) {
             let data = pack(0, number.into());
             qemu_plugin_register_vcpu_insn_exec_cb(insn, Some(marker_executes), reads, data);
+        }
+        let address = qemu_plugin_insn_vaddr(insn);
+        if translate::runs_guest(bytes) {
+            after_vmrun.insert(address.wrapping_add(bytes.len() as u64));
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, Some(guest_enters), reads, null_mut());
+        } else if after_vmrun.contains(&address) {
+            let left = Some(guest_left as unsafe extern "C" fn(_, _));
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, left, no_registers, null_mut());
         }
         let Some(table) = translate::table_load(bytes) else { return };
         let modrm = bytes.iter().position(|&byte| byte == 0x0f).map(|at| bytes[at + 2]);

@@ -5,6 +5,7 @@ use super::machine::{
 };
 use crate::host::{RAX, RCX, RDI, RDX, RSI, RSP, Register};
 use crate::options::XenLayout;
+use crate::recorder::Phase;
 use strata_workloads::trace::{DescriptorTable, Event, IDLE_DOMAIN, Vcpu};
 
 const SYSCALL: &[u8] = &[0x0f, 0x05];
@@ -215,6 +216,23 @@ fn a_nested_guest_has_an_entry_and_an_exit() {
     let shapes = machine.finish();
     assert_eq!((shapes[1].completed, shapes[1].interrupted), (1, true), "left in the load");
     assert_eq!(machine.recorder.counts.unexplained, 0);
+}
+
+#[test]
+fn a_guest_that_runs_before_the_recording_is_not_taken_for_the_machine() {
+    let mut machine = Machine::new();
+    let block = machine.block(0x1000, &[NOP, JUMP]);
+    machine.recorder.enters_guest(true);
+    let idt = machine.recorder.now.idt.base;
+    machine.recorder.table_access(0, DescriptorTable::Interrupt, 8, 0xdead_0000);
+    assert_eq!(machine.recorder.now.idt.base, idt);
+    machine.run(block, &[]);
+    assert_eq!(machine.recorder.phase(), Phase::Armed, "begun with the guest's registers");
+    machine.recorder.enters_guest(false);
+    machine.run(block, &[]);
+    assert_eq!(machine.recorder.phase(), Phase::Recording);
+    machine.recorder.table_access(0, DescriptorTable::Interrupt, 8, 0xbeef_0000);
+    assert_eq!(machine.recorder.now.idt.base, 0xbeef_0000);
 }
 
 #[test]
