@@ -6,8 +6,9 @@ use crate::replayed_args::ReplayedArgs;
 use crate::talk::TalkArgs;
 use anyhow::{Context, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use strata_exits::{Account, Accounting, Format, Source, VcpuTime};
 use strata_results::{Categories, CategoriesOf, CpuTimeResult, CpuTimeSource, Metric};
 
@@ -15,7 +16,8 @@ use strata_results::{Categories, CategoriesOf, CpuTimeResult, CpuTimeSource, Met
 ///
 /// Categories are named by a rules file, two levels deep: shares of the total, and of a category
 /// that has parts (VMware, Table 2). Rules of exits split the time of vCPUs in an event trace, rules
-/// of code the instructions or estimated cycles of a capture, which is replayed. CAPTURE is either.
+/// of code the instructions or estimated cycles of a capture, which is replayed, or of the
+/// JSON of `strata replay`. CAPTURE is any of these.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CputimeArgs {
     #[command(flatten)]
@@ -94,6 +96,13 @@ fn of_code(args: &CputimeArgs, categories: &Categories) -> anyhow::Result<CpuTim
         bail!("--from goes with rules that say of = \"exits\"; a capture needs none");
     }
     let metric = args.metric.unwrap_or_default();
+    let path = &args.replayed.capture;
+    if is_json(path) {
+        if args.replayed.range.is_some() {
+            bail!("--range goes with a capture; {} is a result of one", path.display());
+        }
+        return Ok(CpuTimeResult::of_replay_file(path, metric, categories)?);
+    }
     let replaying = args.replayed.replaying(args.talk)?;
     let report = replaying.run(&args.replayed.open()?)?;
     let provenance = &report.provenance;
@@ -105,4 +114,11 @@ fn of_code(args: &CputimeArgs, categories: &Categories) -> anyhow::Result<CpuTim
         ..CpuTimeSource::default()
     };
     Ok(CpuTimeResult::of_code(&report, metric, categories, source)?)
+}
+
+/// Whether a file begins as JSON does. What cannot be read is told where it is opened.
+fn is_json(path: &Path) -> bool {
+    let mut first = [0];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut first));
+    path.is_file() && read.is_ok() && first == *b"{"
 }

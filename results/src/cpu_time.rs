@@ -1,5 +1,6 @@
 //! Time by category, two levels deep, as Table 2 of the VMware paper.
 
+mod replay_file;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -105,6 +106,16 @@ impl<'c> Gathering<'c> {
         let rows = categories.categories.iter().map(CategoryRow::new);
         let rows = rows.chain([CategoryRow::other()]).collect();
         Gathering { categories, rows, total: 0.0 }
+    }
+
+    /// The same for what is not counted.
+    fn without_counts(categories: &'c Categories) -> Self {
+        let mut gathering = Gathering::new(categories);
+        for row in &mut gathering.rows {
+            row.count = None;
+            row.parts.iter_mut().for_each(|part| part.count = None);
+        }
+        gathering
     }
 
     fn part(&mut self, place: Place) -> Option<&mut CategoryRow> {
@@ -243,11 +254,7 @@ impl CpuTimeResult {
     ) -> Result<Self, Error> {
         let machine = &report.profile.machine;
         metric.check(machine, report.known())?;
-        let mut gathering = Gathering::new(categories);
-        for row in &mut gathering.rows {
-            row.count = None;
-            row.parts.iter_mut().for_each(|part| part.count = None);
-        }
+        let mut gathering = Gathering::without_counts(categories);
         for row in &report.profile.rows {
             let place = categories.place(|rule| rule.code(&row.function));
             gathering.add(place, metric.exact(&row.counters, machine), None);

@@ -95,6 +95,39 @@ fn categories_of_code_sum_to_the_instructions_of_the_capture() {
 }
 
 #[test]
+fn a_replay_s_json_gives_what_the_capture_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = root("workloads/samples/xen-net-tx");
+    let rules = root("docs/categories/xen-net.toml");
+    let replayed = |name: &str, more: &[&str]| {
+        let path = folder.path().join(name);
+        let fixed = ["replay", text(&sample), "--range", "..2M", "--machine", "zen4"];
+        let end = ["--format", "json", "-o", text(&path)];
+        output(strata(fixed.into_iter().chain(more.iter().copied()).chain(end)));
+        path
+    };
+    let file = replayed("replay.json", &[]);
+    for metric in ["instructions", "cycles"] {
+        let of_file = json(&file, &rules, &["--metric", metric]);
+        let more = ["--metric", metric, "--range", "..2M", "--machine", "zen4"];
+        let of_capture = json(&sample, &rules, &more);
+        for key in ["categories", "total", "unit", "machine", "trace_hash"] {
+            assert_eq!(of_file[key], of_capture[key], "{metric}: {key}");
+        }
+        assert_eq!(of_file["format"], "replay");
+    }
+    let refused =
+        |path: &Path| complaint(strata(["cputime", text(path), "--categories", text(&rules)]));
+    let told = refused(&replayed("top.json", &["--top", "5"]));
+    assert!(told.contains("--top all"), "{told}");
+    let told = refused(&replayed("page.json", &["--by", "page"]));
+    assert!(told.contains("page.json") && told.contains("by function"), "{told}");
+    let other = folder.path().join("other.json");
+    fs::write(&other, "{\"schema\": 1}").unwrap();
+    assert!(refused(&other).contains("strata replay --format json"));
+}
+
+#[test]
 fn two_results_are_compared_by_category() {
     let folder = tempfile::tempdir().unwrap();
     let rules = root("docs/categories/vmm.toml");
