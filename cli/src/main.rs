@@ -31,6 +31,7 @@ mod sweep;
 mod sweep_figure;
 mod sweep_rows;
 mod sweeping;
+mod sync;
 mod talk;
 mod timeline;
 mod trim;
@@ -67,6 +68,7 @@ enum Command {
     Sample(sampling::SampleArgs),
     Exits(exits::ExitsArgs),
     Cputime(cputime::CputimeArgs),
+    Sync(sync::SyncArgs),
     Lint(lint::LintArgs),
     Compare(compare::CompareArgs),
     Trim(trim::TrimArgs),
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         Command::Sample(args) => sampling::run(args),
         Command::Exits(args) => exits::run(args),
         Command::Cputime(args) => cputime::run(args),
+        Command::Sync(args) => sync::run(args),
         Command::Lint(args) => lint::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Trim(args) => trim::run(args),

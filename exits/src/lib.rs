@@ -61,7 +61,10 @@ pub use open::AnyTrace;
 pub use perf_data::PerfData;
 pub use read_at::ReadAt;
 pub use source::{Source, Take};
-pub use sync::{Check, Fit, Line, Point, Run, check, fit};
+pub use sync::{
+    Check, Fit, Guest, GuestEvent, Host, HostGuest, Line, Method, Point, Ran, Run, SyncOptions,
+    Synced, SyncedVcpu, check, fit, synchronize,
+};
 pub use text::{Babeltrace, PerfScript, TraceCmd};
 pub use timeline::{Activity, Timeline};
 pub use vcpu_time::{ExitSlice, PlainSlice, VcpuSlices, VcpuState, VcpuTime};

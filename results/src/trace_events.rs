@@ -1,20 +1,42 @@
-//! Exits as a Chrome trace, which the Perfetto UI opens.
+//! Exits, and guests' events, as a Chrome trace, which the Perfetto UI opens.
 //!
 //! The format: <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>,
-//! complete events (`X`) with times in microseconds.
+//! complete (`X`) and instant events (`i`) with times in microseconds.
 
 use crate::error::Error;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::io::Write;
 use strata_exits::{Interval, Isa, Unit, VcpuName, Vcpus, exit_reason};
 
 /// Most exits that are kept; a viewer takes few more.
 const MOST: usize = 200_000;
 
+/// An event of a guest, by its host's clock.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// Host time.
+    pub time: i128,
+    /// The guest's process.
+    pub process: u32,
+    /// The guest's CPU, which has a track of its own.
+    pub track: u16,
+    /// What the event is called.
+    pub name: String,
+    /// Thread of the guest, if it is known.
+    pub thread: Option<u32>,
+    /// Its fields as printed.
+    pub fields: Option<Box<str>>,
+}
+
+/// Tracks of guests' CPUs lie behind those of vCPUs.
+const GUEST_TRACKS: u32 = 1 << 20;
+
 /// Keeps exits to write them as a Chrome trace.
 #[derive(Clone, Debug, Default)]
 pub struct TraceEvents {
     intervals: Vec<Interval>,
+    marks: Vec<Mark>,
     left_out: u64,
 }
 
@@ -28,7 +50,16 @@ impl TraceEvents {
         }
     }
 
-    /// Exits for which there was no room.
+    /// Keeps an event of a guest, if there is room.
+    pub fn mark(&mut self, mark: Mark) {
+        if self.marks.len() < MOST {
+            self.marks.push(mark);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// Exits and events of guests for which there was no room.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
@@ -52,7 +83,8 @@ impl TraceEvents {
             json!({ "unit": unit.name(), "note": note, "left_out": self.left_out })
         )
         .map_err(Error::Output)?;
-        let begin = self.intervals.iter().map(|interval| interval.begin).min().unwrap_or(0);
+        let exits = self.intervals.iter().map(|interval| i128::from(interval.begin));
+        let begin = exits.chain(self.marks.iter().map(|mark| mark.time)).min().unwrap_or(0);
         let tracks = vcpus.iter().flat_map(|(id, name)| {
             let process = process_of(name);
             let label = match name {
@@ -75,15 +107,15 @@ impl TraceEvents {
                 (isa, Some(reason)) => exit_reason(isa, reason).into_owned(),
             };
             let process = process_of(vcpus.name(interval.vcpu));
-            let microseconds = |time: u64| time as f64 / 1000.0;
+            let microseconds = |time: i128| time as f64 / 1000.0;
             json!({
                 "ph": "X",
                 "name": name,
                 "cat": "exit",
                 "pid": process,
                 "tid": interval.vcpu.index(),
-                "ts": microseconds(interval.begin - begin),
-                "dur": microseconds(interval.duration()),
+                "ts": microseconds(i128::from(interval.begin) - begin),
+                "dur": microseconds(interval.duration().into()),
                 "args": {
                     "cpu": interval.cpu,
                     "rip": format!("{:#x}", interval.rip),
@@ -97,7 +129,25 @@ impl TraceEvents {
                 },
             })
         });
-        for (number, event) in tracks.chain(exits).enumerate() {
+        let guest_cpus: BTreeSet<(u32, u16)> =
+            self.marks.iter().map(|mark| (mark.process, mark.track)).collect();
+        let guest_tracks = guest_cpus.into_iter().map(|(process, cpu)| {
+            let name = format!("CPU {cpu} as the guest saw it");
+            json!({ "ph": "M", "name": "thread_name", "pid": process, "tid": GUEST_TRACKS + u32::from(cpu), "args": { "name": name } })
+        });
+        let marks = self.marks.iter().map(|mark| {
+            json!({
+                "ph": "i",
+                "s": "t",
+                "name": mark.name,
+                "cat": "guest",
+                "pid": mark.process,
+                "tid": GUEST_TRACKS + u32::from(mark.track),
+                "ts": (mark.time - begin) as f64 / 1000.0,
+                "args": { "thread": mark.thread, "fields": mark.fields },
+            })
+        });
+        for (number, event) in tracks.chain(guest_tracks).chain(exits).chain(marks).enumerate() {
             let comma = if number == 0 { "\n" } else { ",\n" };
             write!(out, "{comma}{event}").map_err(Error::Output)?;
         }

@@ -28,6 +28,7 @@ mod reproduce;
 mod schema;
 mod sweep;
 mod sweep_trouble;
+mod sync;
 mod synthetic;
 mod timeline;
 

@@ -1,5 +1,6 @@
 //! Every JSON of every command is as docs/schema says, with all keys and no others.
 
+use crate::sync::Pair;
 use crate::synthetic::Capture;
 use crate::{output, strata, text};
 use jsonschema::{Registry, Validator};
@@ -153,6 +154,15 @@ fn the_schemas_are_schemas() {
         let schema: Value = serde_json::from_slice(&fs::read(&name).unwrap()).unwrap();
         assert!(jsonschema::meta::is_valid(&schema), "{}", name.display());
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    }
+}
+
+#[test]
+fn two_clocks_made_one_hold_the_schema() {
+    let pair = Pair::new();
+    let (host, guest) = (pair.host(), pair.guest());
+    for method in ["tsc-offset", "intervals"] {
+        holds("sync", &json(&["sync", text(&host), text(&guest), "--method", method]));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The line of two clocks, from where the host ran the guest.
 
-use super::line::Line;
+use super::line::{Line, MOST_DRIFT};
 use super::solve::{Aim, Beside, Bound, solve};
 use crate::error::Error;
 
@@ -60,12 +60,16 @@ pub struct Fit {
 }
 
 /// Pairs of an event and a run that the first guess looks at.
-const PAIRS: usize = 1 << 21;
+const PAIRS: usize = 1 << 19;
 /// Events that it looks at.
 const FEWEST: usize = 16;
 const MOST: usize = 1000;
 /// Guesses that are compared.
-const GUESSES: usize = 64;
+const GUESSES: usize = 16;
+/// Events by which they are.
+const SAMPLE: usize = 20_000;
+/// Drifts that are guessed at, up to [`MOST_DRIFT`].
+const DRIFTS: [f64; 9] = [0.0, -1e-4, 1e-4, -2e-4, 2e-4, -3e-4, 3e-4, -4e-4, 4e-4];
 /// Times that events are given to runs anew.
 const ROUNDS: usize = 6;
 
@@ -103,8 +107,8 @@ pub fn check(line: &Line, points: &[Point], runs: &[Vec<Run>]) -> Check {
 /// The line that puts events, ascending by time, into runs of their vCPUs. A guest tick takes about
 /// `ratio` host ticks.
 ///
-/// First the shift is guessed at which the most of up to 1000 events in the middle fall into runs. From
-/// there on more and more events are given to the run that they are in or nearest to, and the linear
+/// First drift and shift are guessed: of those at which the most of up to 1000 events in the middle fall
+/// into runs, the ones with the most events of the whole. From there on more and more events are given to the run that they are in or nearest to, and the linear
 /// problem solved: the line with the most room on both sides or, where no line is within all runs, with
 /// the least sum of distances.
 ///
@@ -132,17 +136,31 @@ pub fn fit(points: &[Point], runs: &[Vec<Run>], ratio: f64) -> Result<Fit, Error
     let count = (PAIRS / all_runs.max(1)).clamp(FEWEST, MOST).min(points.len());
     let mut from = (points.len() - count) / 2;
     let mut to = from + count;
-    let guesses = guesses(&points[from..to], runs, &line);
-    let best = guesses.into_iter().max_by_key(|&shift| {
-        let moved = Line { host_reference: line.host_reference + i128::from(shift), ..line };
-        check(&moved, points, runs).inside
-    });
-    line.host_reference += i128::from(best.unwrap_or(0));
+    let sample: Vec<Point> =
+        points.iter().copied().step_by(points.len().div_ceil(SAMPLE)).collect();
+    let mut best = (check(&line, &sample, runs).inside, line);
+    // Without drift first; the others are worth their time only where events are left over.
+    for drift in DRIFTS {
+        if best.0 == sample.len() as u64 {
+            break;
+        }
+        let drifting = Line { drift, ..line };
+        for shift in guesses(&points[from..to], runs, &drifting) {
+            let host_reference = line.host_reference + i128::from(shift);
+            let moved = Line { host_reference, ..drifting };
+            let inside = check(&moved, &sample, runs).inside;
+            if inside > best.0 {
+                best = (inside, moved);
+            }
+        }
+    }
+    line = best.1;
     let half = (last.time - first.time).max(2) as f64 / 2.0;
     loop {
         let room = settle(&mut line, &points[from..to], runs, half)
             .ok_or_else(|| sync("no line of the two clocks can be found; is it the same guest?"))?;
         if from == 0 && to == points.len() {
+            let room = take_ends(&mut line, points, runs, half).unwrap_or(room);
             let certain = (room >= 0.0).then(|| certain(&line, points, runs, half)).flatten();
             return Ok(Fit { line, certain });
         }
@@ -187,11 +205,16 @@ fn guesses(points: &[Point], runs: &[Vec<Run>], line: &Line) -> Vec<i64> {
     found.into_iter().map(|(from, to)| from + to.saturating_sub(from) / 2).collect()
 }
 
-/// What events ask of a line beside `line`: those within the host's trace.
-fn bounds(line: &Line, points: &[Point], runs: &[Vec<Run>], half: f64) -> Vec<Bound> {
+/// What events ask of a line beside `line`: those within the host's trace, or outside by at most
+/// `beyond` ticks.
+fn bounds(line: &Line, points: &[Point], runs: &[Vec<Run>], half: f64, beyond: u64) -> Vec<Bound> {
     let reference = Line { drift: 0.0, shift: 0.0, ..*line };
     let bound = |point: &Point| {
-        let (run, _) = nearest(&runs[point.vcpu], line.host(point.time))?;
+        let (its, time) = (&runs[point.vcpu], line.host(point.time));
+        let (first, last) = (its.first()?, its.last()?);
+        let (begin, end) = (i128::from(first.0), i128::from(last.1));
+        let is_near = time >= begin - i128::from(beyond) && time <= end + i128::from(beyond);
+        let (run, _) = nearest(its, time.clamp(begin, end)).filter(|_| is_near)?;
         let beside = reference.host(point.time);
         let elapsed = point.time as f64 - line.guest_reference as f64;
         let (low, high) = (i128::from(run.0) - beside, i128::from(run.1) - beside);
@@ -202,7 +225,7 @@ fn bounds(line: &Line, points: &[Point], runs: &[Vec<Run>], half: f64) -> Vec<Bo
 
 /// Solves for the line, and gives events to runs anew, until they stay; its room.
 fn settle(line: &mut Line, points: &[Point], runs: &[Vec<Run>], half: f64) -> Option<f64> {
-    let mut last = bounds(line, points, runs, half);
+    let mut last = bounds(line, points, runs, half, 0);
     let mut room = 0.0;
     for _ in 0..ROUNDS {
         // Nothing to go by here: farther on there may be.
@@ -214,10 +237,18 @@ fn settle(line: &mut Line, points: &[Point], runs: &[Vec<Run>], half: f64) -> Op
         room = its_room;
         if room < 0.0 {
             found = solve(&last, ratio_half, Aim::Sum)?.0;
+            // That touches some bounds: the middle of what the kept ones leave is better.
+            let kept: Vec<Bound> =
+                last.iter().copied().filter(|bound| found.room(bound) > -1.0).collect();
+            if let Some((middle, true)) =
+                solve(&kept, ratio_half, Aim::Room).map(|(line, room)| (line, room >= 0.0))
+            {
+                found = middle;
+            }
         }
         let Beside { slope, shift } = found;
         *line = Line { drift: slope / half, shift, ..*line };
-        let next = bounds(line, points, runs, half);
+        let next = bounds(line, points, runs, half, 0);
         if next == last {
             break;
         }
@@ -226,9 +257,24 @@ fn settle(line: &mut Line, points: &[Point], runs: &[Vec<Run>], half: f64) -> Op
     Some(room)
 }
 
+/// Takes also events into runs that are outside of the host's trace by less than the clocks may have
+/// drifted, if all fit then; the room.
+fn take_ends(line: &mut Line, points: &[Point], runs: &[Vec<Run>], half: f64) -> Option<f64> {
+    let ratio_half = half * line.ratio;
+    let beyond = (ratio_half * MOST_DRIFT) as u64;
+    let all = bounds(line, points, runs, half, beyond);
+    if all.len() == bounds(line, points, runs, half, 0).len() {
+        return None;
+    }
+    let (Beside { slope, shift }, room) =
+        solve(&all, ratio_half, Aim::Room).filter(|found| found.1 >= 0.0)?;
+    *line = Line { drift: slope / half, shift, ..*line };
+    Some(room)
+}
+
 /// How far the line may be moved down and up in the middle.
 fn certain(line: &Line, points: &[Point], runs: &[Vec<Run>], half: f64) -> Option<(f64, f64)> {
-    let bounds = bounds(line, points, runs, half);
+    let bounds = bounds(line, points, runs, half, 0);
     let at = |aim: Aim| Some(solve(&bounds, half * line.ratio, aim)?.0.shift);
     Some((at(Aim::Least)? - line.shift, at(Aim::Most)? - line.shift))
 }

@@ -25,7 +25,7 @@ impl Beside {
     }
 
     /// How far a bound is kept; negative if it is not.
-    fn room(self, bound: &Bound) -> f64 {
+    pub(super) fn room(self, bound: &Bound) -> f64 {
         let value = self.value(bound.at);
         (value - bound.low).min(bound.high - value)
     }

@@ -115,7 +115,7 @@ impl Dialect for Lttng {
             thread: get("tid").map(|thread| thread as u32),
             process: get("pid").map(|process| process as u32),
         };
-        Line::Record(TextRecord { place, event, fields })
+        Line::Record(TextRecord { place, in_cycles: false, event, fields })
     }
 
     fn record(&self, event: &str, fields: &str, _: &mut KvmDecoder) -> Option<Option<KvmRecord>> {

@@ -5,6 +5,9 @@
 //!   CPU 0/KVM-1240        [003] d..1. 12.345678: kvm_exit:  vcpu 0 reason npf rip 0x1000 info1 0x…
 //! ```
 //!
+//! The second is also what `/sys/kernel/tracing/trace` gives. With trace_clock `x86-tsc` times are
+//! whole numbers of cycles.
+//!
 //! Fields differ by version of Linux: older ones lack the vCPU in exits, and print `info A B`.
 
 use super::records::{Dialect, Line, TextRecord, text_source};
@@ -19,7 +22,7 @@ text_source!(
     Tool::Perf
 );
 text_source!(
-    /// Reads what `trace-cmd report` prints.
+    /// Reads what `trace-cmd report` prints, and `/sys/kernel/tracing/trace`.
     TraceCmd,
     Tool,
     Tool::TraceCmd
@@ -42,17 +45,30 @@ fn word_before(text: &str, end: usize) -> Option<(usize, &str)> {
 }
 
 impl Tool {
+    /// A time in whole numbers, as trace_clock `x86-tsc` gives it: behind the CPU and flags, so that
+    /// no name of a program is taken for one.
+    fn cycles(self, line: &str, begin: usize, word: &str) -> Option<u64> {
+        let is_cpu = |word: &str| word.starts_with('[') && word.ends_with(']');
+        if self != Tool::TraceCmd || !word.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let (at, before) = word_before(line, begin)?;
+        let behind_cpu = is_cpu(before) || is_cpu(word_before(line, at)?.1);
+        if behind_cpu { word.parse().ok() } else { None }
+    }
+
     /// A line in its parts; `None` if it is none of an event.
     fn split(self, line: &str) -> Option<TextRecord<'_>> {
         // The time is the first word that is one: names of programs end before it.
         let mut from = 0;
-        let (at, time, after) = loop {
+        let (at, (time, in_cycles), after) = loop {
             let end = from
                 + line[from..]
                     .find(": ")
                     .or_else(|| line[from..].strip_suffix(':').map(str::len))?;
             let (begin, word) = word_before(line, end)?;
-            match nanoseconds(word) {
+            let time = nanoseconds(word).map(|time| (time, false));
+            match time.or_else(|| Some((self.cycles(line, begin, word)?, true))) {
                 Some(time) if begin + word.len() == end => break (begin, time, end + 1),
                 _ => from = (end + 1).min(line.len()),
             }
@@ -85,7 +101,8 @@ impl Tool {
         };
         let event = event.rsplit(':').next().unwrap_or(event);
         let named = !event.is_empty() && !event.contains(char::is_whitespace);
-        named.then_some(TextRecord { place: Place { time, cpu, thread, process }, event, fields })
+        let place = Place { time, cpu, thread, process };
+        named.then_some(TextRecord { place, in_cycles, event, fields })
     }
 }
 

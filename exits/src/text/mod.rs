@@ -8,8 +8,28 @@ mod records;
 pub use babeltrace::Babeltrace;
 pub use linux::{PerfScript, TraceCmd};
 
+use crate::coverage::Coverage;
+use crate::detect::Format;
+use crate::error::Error;
+use std::io::Read;
+
 pub(crate) use babeltrace::looks_like_babeltrace;
 pub(crate) use linux::{looks_like_perf_script, looks_like_trace_cmd};
+pub(crate) use records::TextRecord;
+
+/// Gives `take` every record of a text of that format; `None` if that is none of text.
+pub(crate) fn each_record(
+    input: impl Read,
+    format: Format,
+    take: impl FnMut(&TextRecord<'_>),
+) -> Option<Result<Coverage, Error>> {
+    Some(match format {
+        Format::PerfScript => records::each_record(input, linux::Tool::Perf, take),
+        Format::TraceCmd => records::each_record(input, linux::Tool::TraceCmd, take),
+        Format::Lttng => records::each_record(input, babeltrace::Lttng::default(), take),
+        Format::Xentrace | Format::PerfData | Format::Native => return None,
+    })
+}
 
 /// A number as Linux prints it: `0x1f`, `31`.
 pub(crate) fn number(text: &str) -> Option<u64> {

@@ -31,11 +31,13 @@ pub(super) enum Line<'l> {
 
 /// A record in its parts.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TextRecord<'l> {
-    pub(super) place: Place,
+pub(crate) struct TextRecord<'l> {
+    pub(crate) place: Place,
+    /// Whether its time is in cycles, else in nanoseconds.
+    pub(crate) in_cycles: bool,
     /// Without its system, such as `kvm:`.
-    pub(super) event: &'l str,
-    pub(super) fields: &'l str,
+    pub(crate) event: &'l str,
+    pub(crate) fields: &'l str,
 }
 
 /// How a tool prints records.
@@ -61,6 +63,8 @@ pub(super) struct Records<R, D> {
     dialect: D,
     decoder: KvmDecoder,
     coverage: Coverage,
+    /// Whether times are in cycles, else in nanoseconds.
+    in_cycles: bool,
 }
 
 impl<R: Read, D: Dialect> Records<R, D> {
@@ -70,6 +74,7 @@ impl<R: Read, D: Dialect> Records<R, D> {
             dialect,
             decoder: KvmDecoder::default(),
             coverage: Coverage::default(),
+            in_cycles: false,
         }
     }
 
@@ -81,8 +86,9 @@ impl<R: Read, D: Dialect> Records<R, D> {
             return;
         };
         match self.dialect.line(text) {
-            Line::Record(TextRecord { place, event, fields }) => {
+            Line::Record(TextRecord { place, in_cycles, event, fields }) => {
                 coverage.records += 1;
+                self.in_cycles = in_cycles;
                 match self.dialect.record(event, fields, &mut self.decoder) {
                     Some(record) => {
                         let get = |name: &str| {
@@ -136,12 +142,42 @@ impl<R: Read, D: Dialect> Source for Records<R, D> {
     }
 
     fn unit(&self) -> Unit {
-        Unit::Nanoseconds
+        if self.in_cycles { Unit::Cycles } else { Unit::Nanoseconds }
     }
 
     fn reason_names(&self) -> &[String] {
         self.decoder.reason_names()
     }
+}
+
+/// Gives `take` every record of a text, whatever it tells.
+pub(super) fn each_record<D: Dialect>(
+    input: impl Read,
+    mut dialect: D,
+    mut take: impl FnMut(&TextRecord<'_>),
+) -> Result<Coverage, Error> {
+    let (mut lines, mut coverage) = (Lines::new(input), Coverage::default());
+    while lines.advance()? {
+        let number = lines.number;
+        let Some(text) = lines.text() else {
+            coverage.fault(|| format!("line {number} is no UTF-8"));
+            continue;
+        };
+        match dialect.line(text) {
+            Line::Record(record) => {
+                coverage.records += 1;
+                take(&record);
+            }
+            Line::Lost { records, .. } => {
+                coverage.lost += records;
+                coverage.losses += 1;
+            }
+            Line::Aside(name) => coverage.skip(name, 1),
+            Line::Heading => {}
+            Line::Unknown => coverage.fault(|| format!("line {number} is no event")),
+        }
+    }
+    Ok(coverage)
 }
 
 /// Makes a reader of the text of one tool.
