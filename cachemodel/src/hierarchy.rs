@@ -278,7 +278,7 @@ impl Hierarchy {
             return;
         }
         // Those that are not near at hand are taken off again.
-        self.plain.add_all(references.counts);
+        self.plain.add_all(references.counts());
         let (mut made, mut seconds) = (0, PlainHits::default());
         // The line of the last operand is known, and nothing in its set was used after it.
         let mut operand_is_here = false;

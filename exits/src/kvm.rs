@@ -23,6 +23,9 @@ pub(crate) enum KvmRecord {
     Lost { records: u64 },
 }
 
+/// `KVM_MAX_VCPU_IDS` (arch/x86/include/asm/kvm_host.h).
+const MOST_VCPU_IDS: u64 = 4 * 4096;
+
 impl KvmRecord {
     /// The record that a tracepoint's fields make, by its name in Linux or in lttng-modules
     /// (instrumentation/events/arch/x86/kvm): `Some(None)` if it says nothing about exits, `None`
@@ -31,7 +34,8 @@ impl KvmRecord {
         event: &str,
         get: impl Fn(&str) -> Option<u64>,
     ) -> Option<Option<KvmRecord>> {
-        let vcpu = || get("vcpu_id").map(|vcpu| vcpu as u32);
+        // LTTng 2.13 gives the low half of a pointer for it at entries to newer kernels.
+        let vcpu = || get("vcpu_id").filter(|&id| id < MOST_VCPU_IDS).map(|id| id as u32);
         let thread = |linux: &str, lttng: &str| get(linux).or_else(|| get(lttng));
         Some(Some(match event {
             "kvm_entry" | "kvm_x86_entry" => KvmRecord::Entry { vcpu: vcpu() },

@@ -6,12 +6,16 @@ use std::fs;
 use std::io::{Cursor, Read};
 use std::path::Path;
 use strata_exits::{
-    Account, Accounting, By, ExitReport, Isa, PerfData, PerfScript, Row, Source, TraceCmd,
-    VcpuName, Window,
+    Account, Accounting, Babeltrace, By, ExitReport, Isa, PerfData, PerfScript, Row, Source,
+    TraceCmd, VcpuName, Window,
 };
 
 fn data(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/kvm-svm").join(name);
+    unpacked(&format!("kvm-svm/{name}"))
+}
+
+fn unpacked(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
     let packed = fs::read(path).unwrap();
     let mut bytes = Vec::new();
     liblzma::read::XzDecoder::new(&packed[..]).read_to_end(&mut bytes).unwrap();
@@ -200,4 +204,27 @@ fn another_recording_by_trace_cmd_tells_the_same_guest() {
     assert_eq!(report.coverage.malformed, 0, "{:?}", report.coverage);
     let userspace = report.total.userspace;
     assert_eq!(userspace, 842 - 2, "the last exits of both vCPUs have no entry");
+}
+
+#[test]
+fn exits_of_lttng_are_counted_although_its_entries_have_no_number_of_a_vcpu() {
+    let text = unpacked("kvm-lttng/babeltrace2.txt.xz");
+    let told = String::from_utf8(text.clone()).unwrap();
+    let of_reason = |reason: u32| {
+        let field = format!("{{ exit_reason = {reason}, ");
+        told.lines().filter(|line| line.contains("kvm_x86_exit") && line.contains(&field)).count()
+    };
+    let report = report(Babeltrace::new(Cursor::new(text)), By::Reason, Window::ExitEntry);
+    let exits = |name: &str| {
+        let row = report.rows.iter().find(|row| row.name == name);
+        row.map_or(0, |row| row.sums.durations.count()) as usize
+    };
+    for (name, reason) in [("NPF", 1024), ("CPUID", 114), ("IOIO", 123), ("INTR", 96)] {
+        assert_eq!(exits(name), of_reason(reason), "{name}");
+    }
+    // Each vCPU ends with HLT and does not go on.
+    assert_eq!(exits("HLT") as u64 + report.unmatched.all_exits(), of_reason(120) as u64);
+    assert!(
+        report.vcpus.iter().any(|row| matches!(row.name, VcpuName::Kvm { number: Some(1), .. }))
+    );
 }

@@ -57,6 +57,9 @@ impl LintResult {
     pub fn to_text(&self, all: bool) -> String {
         let mut out = String::new();
         for (source, lint) in &self.tables {
+            if !out.is_empty() {
+                out.push('\n');
+            }
             out.push_str(&wrapped("table", &format!("{} ({source})", lint.title)));
             let shown: Vec<_> = lint
                 .findings
@@ -87,7 +90,6 @@ impl LintResult {
                 lint.count(Verdict::Uncertain)
             );
             out.push_str(&wrapped("checks", &verdict));
-            out.push('\n');
         }
         out
     }

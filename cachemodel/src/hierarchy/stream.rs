@@ -44,8 +44,8 @@ pub struct Stream {
     followers: Vec<Follower>,
     /// Where the next references would be followers.
     lines: LatestLines,
-    /// How many references there are of each kind.
-    pub(super) counts: PlainHits,
+    /// How many references there are of each kind, by its number.
+    counts: [u64; 4],
 }
 
 /// A reference that something may come of, and which followers come before the next such one.
@@ -72,29 +72,36 @@ impl Touch {
     }
 }
 
-/// The lines that the last fetch and the last operand ended in.
-#[derive(Debug, Clone, Copy, Default)]
+/// The lines that the last operand and the last fetch ended in.
+#[derive(Debug, Clone, Copy)]
 struct LatestLines {
-    fetch: Option<u64>,
-    operand: Option<u64>,
+    lines: [u64; 2],
     /// That of the operand has been written to since it became the last.
     is_written: bool,
 }
 
+impl Default for LatestLines {
+    fn default() -> Self {
+        Self { lines: [NO_LINE; 2], is_written: false }
+    }
+}
+
+/// No line begins here.
+const NO_LINE: u64 = u64::MAX;
+
 impl LatestLines {
     /// Whether a reference is a follower. Follows it.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, shape: Shape, va: u64, beyond: u64) -> bool {
-        let (first, last) = (va & LINE_MASK, va.wrapping_add(beyond) & LINE_MASK);
-        let line = if shape.is_fetch() { &mut self.fetch } else { &mut self.operand };
-        let stays = shape.is_in_line() && *line == Some(first);
-        *line = Some(last);
+        let line = &mut self.lines[usize::from(shape.is_fetch())];
+        let stays = (*line == va & LINE_MASK) & shape.is_in_line();
+        *line = va.wrapping_add(beyond) & LINE_MASK;
         if shape.is_fetch() {
             return stays;
         }
-        let follows = stays && (self.is_written || !shape.writes());
-        self.is_written = shape.writes() || stays && self.is_written;
-        follows
+        let was_written = self.is_written & stays;
+        self.is_written = shape.writes() | was_written;
+        stays & (was_written | !shape.writes())
     }
 }
 
@@ -159,13 +166,12 @@ const GOES_FARTHER: u8 = 1 << 4;
 const MOST_BEYOND: u32 = (1 << 14) - 1;
 
 impl Shape {
+    /// By the number of a [`RefKind`].
+    const KINDS: [u8; 4] = [FETCHES, 0, WRITES, WRITES | MODIFIES];
+
+    #[inline(always)]
     fn new(kind: RefKind, va: u64, beyond: u64) -> Self {
-        let kind = match kind {
-            RefKind::Read => 0,
-            RefKind::Write => WRITES,
-            RefKind::ModifyWrite => WRITES | MODIFIES,
-            RefKind::Fetch => FETCHES,
-        };
+        let kind = Self::KINDS[kind as usize];
         let last = va.wrapping_add(beyond);
         let lines = match (last & LINE_MASK).wrapping_sub(va & LINE_MASK) {
             0 => 0,
@@ -229,7 +235,7 @@ impl Stream {
     /// Appends one.
     #[inline]
     pub fn push(&mut self, Reference { kind, va, bytes }: Reference) {
-        self.counts.add(kind, 1);
+        self.counts[kind as usize] += 1;
         let beyond = bytes.saturating_sub(1).min(MOST_BEYOND);
         let shape = Shape::new(kind, va, u64::from(beyond));
         if self.lines.take(shape, va, u64::from(beyond))
@@ -260,7 +266,7 @@ impl Stream {
         self.touches.clear();
         self.followers.clear();
         self.lines = LatestLines::default();
-        self.counts = PlainHits::default();
+        self.counts = [0; 4];
     }
 
     /// In order; with a size of 1 where it was 0.
@@ -273,6 +279,12 @@ impl Stream {
             first = own.end;
             std::iter::once(reference).chain(self.followers(own, lines))
         })
+    }
+
+    /// How many references there are of each kind.
+    pub(super) fn counts(&self) -> PlainHits {
+        let [fetches, reads, writes, modifies] = self.counts;
+        PlainHits { fetches, reads, writes: writes + modifies }
     }
 
     /// The lines that the last operand and the last fetch ended in when a touch has been made.
