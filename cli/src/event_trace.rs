@@ -119,12 +119,13 @@ fn capture_of(path: &Path) -> anyhow::Result<Option<CaptureManifest>> {
 /// Opens a file, packed or not.
 fn open_file(path: &Path, from: Option<Format>) -> anyhow::Result<AnyTrace> {
     let input = Input::open(path)?;
-    if input.packing() == Packing::Plain {
-        return Ok(AnyTrace::open(path, from)?);
+    match input.packing() {
+        // A pipe with a name gives its bytes once only.
+        Packing::Plain if path.is_file() => Ok(AnyTrace::open(path, from)?),
+        Packing::Plain => Ok(AnyTrace::read(input, from, tempfile::tempfile)?),
+        packing => AnyTrace::read(input.beside(), from, tempfile::tempfile)
+            .with_context(|| format!("unpacked from {}", packing.name())),
     }
-    let packing = input.packing().name();
-    AnyTrace::read(input.beside(), from, tempfile::tempfile)
-        .with_context(|| format!("unpacked from {packing}"))
 }
 
 impl EventTrace {

@@ -5,12 +5,12 @@ use crate::output_args::{OutputArgs, TableFormat, Written};
 use crate::talk::TalkArgs;
 use anyhow::Context;
 use clap::ValueEnum;
-use std::fs::File;
 use std::path::PathBuf;
 use strata_exits::{
     Accounting, Format, Guest, Host, Intervals, Method, Source, SyncOptions, synchronize,
 };
 use strata_results::{Mark, SyncResult, SyncedTrace, TraceEvents, write_file_with};
+use strata_workloads::import::Input;
 
 /// Puts a guest's trace on its host's clock.
 ///
@@ -93,10 +93,10 @@ pub(crate) fn run(args: SyncArgs) -> anyhow::Result<()> {
         args.output.check_parquet()?;
     }
     let guest_name = args.guest.display().to_string();
-    let guest = File::open(&args.guest).map_err(strata_exits::Error::from);
+    let guest = Input::open(&args.guest).map_err(strata_exits::Error::from);
     let with_fields = args.trace_events.is_some();
     let guest = guest
-        .and_then(|file| Guest::read(file, args.guest_from, with_fields))
+        .and_then(|input| Guest::read(input, args.guest_from, with_fields))
         .with_context(|| guest_name.clone())?;
     let mut trace = event_trace::open(&args.host, args.host_from, args.allow_truncated)?;
     let mut host = Host::default();

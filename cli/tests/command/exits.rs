@@ -38,11 +38,15 @@ fn every_grouping_sums_to_the_same_exits() {
 
 #[test]
 fn a_trace_from_a_pipe_gives_the_same() {
-    let mut piped = strata(["exits", "-", "--format", "json"]);
-    piped.write_stdin(fs::read(kvm()).unwrap());
-    let piped: Value = serde_json::from_str(&output(piped)).unwrap();
-    assert_eq!(piped["rows"], json(&kvm(), &[])["rows"]);
-    assert_eq!(piped["source"], "standard input");
+    // A pipe may have a name, too.
+    for (name, said) in [("-", "standard input"), ("/dev/stdin", "/dev/stdin")] {
+        let mut piped = strata(["exits", name, "--format", "json"]);
+        piped.write_stdin(fs::read(kvm()).unwrap());
+        let piped: Value = serde_json::from_str(&output(piped)).unwrap();
+        let whole = json(&kvm(), &[]);
+        assert_eq!((&piped["rows"], &piped["coverage"]), (&whole["rows"], &whole["coverage"]));
+        assert_eq!(piped["source"], said);
+    }
 }
 
 #[test]
