@@ -12,6 +12,42 @@ const FEATURES: usize = PARTS + 3 * 16;
 /// The first version of an attribute (`PERF_ATTR_SIZE_VER0`).
 const LEAST_ATTRIBUTE: u64 = 64;
 
+/// The feature that describes events (`HEADER_EVENT_DESC`).
+const EVENT_DESC: usize = 12;
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+fn is_set(head: &[u8; HEAD], feature: usize) -> bool {
+    head[FEATURES + feature / 8] >> (feature % 8) & 1 == 1
+}
+
+/// Whether all events that the feature says it describes are in it: how many, the size of an attribute, and
+/// of each the attribute, how many ids, a name behind its length, and the ids.
+fn events_fit(mut bytes: &[u8]) -> bool {
+    let mut skip = |count: usize| -> Option<&[u8]> {
+        let (skipped, rest) = bytes.split_at_checked(count)?;
+        bytes = rest;
+        Some(skipped)
+    };
+    let small = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+    let mut walk = || -> Option<()> {
+        let count = small(skip(4)?);
+        let attribute = small(skip(4)?);
+        for _ in 0..count {
+            // None takes nothing, so that this ends with the bytes.
+            skip(attribute as usize)?;
+            let ids = small(skip(4)?);
+            let name = small(skip(4)?);
+            skip(name as usize)?;
+            skip(ids as usize * 8)?;
+        }
+        Some(())
+    };
+    walk().is_some()
+}
+
 /// Makes sure that every part lies within the file, and goes back to its begin.
 ///
 /// # Errors
@@ -25,12 +61,11 @@ pub(crate) fn check_parts(input: &mut (impl Read + Seek)) -> Result<(), Error> {
         return damaged("its head");
     }
     input.read_exact(&mut head)?;
-    // Written by a machine of the other byte order, the magic is reversed.
-    let is_big = head.starts_with(b"2ELIFREP");
-    let number = |bytes: &[u8]| {
-        let bytes = bytes.first_chunk().copied().unwrap_or_default();
-        if is_big { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) }
-    };
+    if head.starts_with(b"2ELIFREP") {
+        return Err(Error::PerfData(
+            "it is of a big-endian machine, which has no KVM of x86".to_owned(),
+        ));
+    }
     let fits = |part: &[u8]| number(part).checked_add(number(&part[8..])).filter(|to| *to <= end);
     if number(&head[16..]) < LEAST_ATTRIBUTE {
         return Err(Error::PerfData("its attributes are shorter than any".to_owned()));
@@ -45,13 +80,25 @@ pub(crate) fn check_parts(input: &mut (impl Read + Seek)) -> Result<(), Error> {
     }
     input.seek(SeekFrom::Start(data_end))?;
     let features: u32 = head[FEATURES..].iter().map(|byte| byte.count_ones()).sum();
-    let mut place = [0; 16];
-    for _ in 0..features {
+    let before: u32 = (0..EVENT_DESC).map(|bit| u32::from(is_set(&head, bit))).sum();
+    let (mut place, mut events) = ([0; 16], None);
+    for feature in 0..features {
         if input.read_exact(&mut place).is_err() {
             return damaged("its list of features");
         }
         if fits(&place).is_none() {
             return damaged("one of its features");
+        }
+        if is_set(&head, EVENT_DESC) && feature == before {
+            events = Some((number(&place), number(&place[8..])));
+        }
+    }
+    if let Some((from, size)) = events {
+        input.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        input.take(size).read_to_end(&mut bytes)?;
+        if !events_fit(&bytes) {
+            return damaged("its list of events");
         }
     }
     input.seek(SeekFrom::Start(0))?;

@@ -202,11 +202,16 @@ fn a_perf_data_file_whose_parts_are_beyond_its_end_is_refused() {
     // the first feature, behind the data.
     let number = |at: usize| u64::from_le_bytes(whole[at..at + 8].try_into().unwrap()) as usize;
     let feature = number(40) + number(48) + 8;
+    // That of events is the thirteenth, before which as many are listed as the first 12 bits tell.
+    let bits = u16::from_le_bytes(whole[72..74].try_into().unwrap());
+    let before = (bits & 0xfff).count_ones() as usize;
+    let events = number(number(40) + number(48) + 16 * before);
     for (at, said) in [
         (16, "shorter than any"),
         (32, "its attributes"),
         (48, "its data"),
         (feature, "one of its features"),
+        (events, "its list of events"),
     ] {
         let mut broken = whole.clone();
         let value = if at == 16 { 0 } else { u64::MAX - 3 };
