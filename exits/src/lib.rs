@@ -33,6 +33,7 @@ mod names;
 mod native;
 mod open;
 mod perf_data;
+mod perf_head;
 mod read_at;
 mod source;
 mod sync;

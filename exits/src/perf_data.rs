@@ -5,6 +5,7 @@ use crate::coverage::Coverage;
 use crate::error::Error;
 use crate::event::{Event, Unit, Vcpus};
 use crate::kvm::{KvmDecoder, KvmRecord, Place};
+use crate::perf_head::check_parts;
 use crate::source::Source;
 use linux_perf_data::linux_perf_event_reader::{EventRecord, PerfEventType, RawData, RecordType};
 use linux_perf_data::{Feature, PerfFile, PerfFileReader, PerfFileRecord, PerfRecordIter};
@@ -55,7 +56,8 @@ impl<R: Read + Seek> PerfData<R> {
     ///
     /// # Errors
     /// [`Error::PerfData`] if the file is damaged, or has no formats of tracepoints.
-    pub fn new(input: R) -> Result<Self, Error> {
+    pub fn new(mut input: R) -> Result<Self, Error> {
+        check_parts(&mut input)?;
         let failed = |error: linux_perf_data::Error| Error::PerfData(error.to_string());
         let PerfFileReader { perf_file, record_iter } =
             PerfFileReader::parse_file(input).map_err(failed)?;
@@ -118,7 +120,7 @@ impl<R: Read + Seek> PerfData<R> {
         let sample = match record.parse() {
             Ok(EventRecord::Sample(sample)) => sample,
             Ok(EventRecord::Lost(lost)) => {
-                self.coverage.lost += lost.count;
+                self.coverage.lost = self.coverage.lost.saturating_add(lost.count);
                 self.coverage.losses += 1;
                 let records = lost.count;
                 let common = record.common_data().unwrap_or_default();

@@ -21,10 +21,10 @@ pub struct Activity {
 
 impl Activity {
     fn add(&mut self, other: Activity) {
-        self.guest += other.guest;
-        self.handling += other.handling;
-        self.blocked += other.blocked;
-        self.preempted += other.preempted;
+        self.guest = self.guest.saturating_add(other.guest);
+        self.handling = self.handling.saturating_add(other.handling);
+        self.blocked = self.blocked.saturating_add(other.blocked);
+        self.preempted = self.preempted.saturating_add(other.preempted);
     }
 }
 
@@ -70,7 +70,7 @@ impl Timeline {
             self.spread(interval.vcpu, interval.begin, interval.end, |part| {
                 let share = |time: u64| (u128::from(time) * u128::from(part) / whole) as u64;
                 let (blocked, preempted) = (share(blocked), share(preempted));
-                let handling = part.saturating_sub(blocked + preempted);
+                let handling = part.saturating_sub(blocked).saturating_sub(preempted);
                 Activity { guest: 0, handling, blocked, preempted }
             });
         }
@@ -97,7 +97,7 @@ impl Timeline {
         let mut at = from;
         while at < to {
             let number = (at - begin) / self.width;
-            let end = to.min(begin + (number + 1) * self.width);
+            let end = to.min(begin.saturating_add((number + 1).saturating_mul(self.width)));
             if windows.len() <= number as usize {
                 windows.resize(number as usize + 1, Activity::default());
             }

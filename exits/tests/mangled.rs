@@ -150,3 +150,68 @@ proptest! {
         drain_all(format!("[1.5] (+0) h kvm_x86_exit: {{ {text}").as_bytes());
     }
 }
+
+/// Three exits of 2⁶³ cycles or more each, and as many lost records as 64 bits take, twice.
+#[test]
+fn sums_that_64_bits_do_not_take_stay_at_the_most() {
+    let mut bytes = Vec::new();
+    let word = |bytes: &mut Vec<u8>, word: u32| bytes.extend(word.to_le_bytes());
+    let record = |bytes: &mut Vec<u8>, event: u32, time: u64, data: &[u32]| {
+        word(bytes, event | (data.len() as u32) << 28 | 1 << 31);
+        bytes.extend(time.to_le_bytes());
+        data.iter().for_each(|&data| word(bytes, data));
+    };
+    let mut window = Vec::new();
+    for _ in 0..3 {
+        record(&mut window, 0x8_1102, 1, &[12, 0, 0]);
+        record(&mut window, 0x2_1021, 2, &[1 << 16]);
+        record(&mut window, 0x2_1201, u64::MAX - 1, &[1 << 16]);
+        record(&mut window, 0x8_1001, u64::MAX, &[]);
+    }
+    for head in [0x2001_f003, 0, window.len() as u32] {
+        bytes.extend(u32::to_le_bytes(head));
+    }
+    bytes.extend(window);
+    let report = Account::new(Accounting::default())
+        .unwrap()
+        .run(&mut Xentrace::new(&bytes[..]).unwrap())
+        .unwrap();
+    let outside = report.vcpus.iter().map(|row| row.times.outside).max();
+    assert_eq!(outside, Some(u64::MAX));
+    assert_eq!(report.total.durations.total(), u64::MAX);
+    let lost: Vec<u8> = (0..2u8)
+        .flat_map(|_| {
+            let mut record = vec![0, 0, 0, 0];
+            record.extend(7u64.to_le_bytes());
+            record.extend(0x1_f001u32.to_le_bytes());
+            record.extend([0; 4]);
+            record.extend([0xff; 40]);
+            record
+        })
+        .collect();
+    let mut source = OldXentrace::new(&lost[..], OldLayout { long: true, by_vcpu: false });
+    while source.next_event().unwrap().is_some() {}
+    assert_eq!((source.coverage().lost, source.coverage().losses), (u64::MAX, 2));
+}
+
+#[test]
+fn a_perf_data_file_whose_parts_are_beyond_its_end_is_refused() {
+    let whole = data("kvm-svm/perf.data.xz");
+    assert!(PerfData::new(Cursor::new(whole.clone())).is_ok());
+    // Places of sizes in struct perf_file_header: of an attribute, of attributes, of data; then that of
+    // the first feature, behind the data.
+    let number = |at: usize| u64::from_le_bytes(whole[at..at + 8].try_into().unwrap()) as usize;
+    let feature = number(40) + number(48) + 8;
+    for (at, said) in [
+        (16, "shorter than any"),
+        (32, "its attributes"),
+        (48, "its data"),
+        (feature, "one of its features"),
+    ] {
+        let mut broken = whole.clone();
+        let value = if at == 16 { 0 } else { u64::MAX - 3 };
+        broken[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        let Err(error) = PerfData::new(Cursor::new(broken)) else { panic!("{at} is taken") };
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}

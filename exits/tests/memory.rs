@@ -106,3 +106,14 @@ fn ten_times_as_many_records_take_no_more_memory() {
     let (once, ten_times) = (read(20), read(200));
     assert!(ten_times * 10 < once * 11, "{ten_times} KiB after {once} KiB");
 }
+
+/// `cargo test --release -p strata-exits --test memory -- --ignored --nocapture`
+#[test]
+#[ignore = "takes a minute"]
+fn ten_gigabytes_take_less_than_a_hundred_megabytes() {
+    let windows = 10_000_000_000_u64.div_ceil(WINDOW as u64);
+    let exits = account(&mut Xentrace::new(Made { windows }).unwrap(), By::Reason);
+    assert_eq!(exits, windows * EXITS as u64);
+    println!("{exits} exits in {} bytes, peak memory {} KiB", windows * WINDOW as u64, peak());
+    assert!(peak() < 100_000);
+}

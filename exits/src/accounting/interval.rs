@@ -187,7 +187,8 @@ impl Intervals {
         state.times.exits += 1;
         self.unmatched.exits += u64::from(state.is_open);
         if let Some(entered) = state.entered.take() {
-            state.times.guest += begun.begin.saturating_sub(entered);
+            state.times.guest =
+                state.times.guest.saturating_add(begun.begin.saturating_sub(entered));
         }
         state.perf_begin = match self.window {
             Window::PerfPort => None,
@@ -298,9 +299,9 @@ impl Intervals {
         }
         interval.end = end;
         if !matches!(self.window, Window::PerfPort | Window::PerfMemory) {
-            state.times.outside += interval.duration();
-            state.times.blocked += interval.blocked;
-            state.times.preempted += interval.preempted;
+            state.times.outside = state.times.outside.saturating_add(interval.duration());
+            state.times.blocked = state.times.blocked.saturating_add(interval.blocked);
+            state.times.preempted = state.times.preempted.saturating_add(interval.preempted);
         }
         Some(interval)
     }
@@ -364,8 +365,10 @@ impl State {
             let elapsed = time.saturating_sub(since.max(open.begin));
             match from {
                 RunState::Running => {}
-                RunState::Runnable => open.preempted += elapsed,
-                RunState::Blocked | RunState::Offline => open.blocked += elapsed,
+                RunState::Runnable => open.preempted = open.preempted.saturating_add(elapsed),
+                RunState::Blocked | RunState::Offline => {
+                    open.blocked = open.blocked.saturating_add(elapsed);
+                }
             }
         }
         self.run_state = Some((to, time));

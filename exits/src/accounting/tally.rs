@@ -69,8 +69,8 @@ impl Sums {
     /// Adds all of another.
     fn merge(&mut self, other: &Sums) {
         self.durations.merge(&other.durations);
-        self.blocked += other.blocked;
-        self.preempted += other.preempted;
+        self.blocked = self.blocked.saturating_add(other.blocked);
+        self.preempted = self.preempted.saturating_add(other.preempted);
         self.userspace += other.userspace;
         self.emulated += other.emulated;
         self.interrupted += other.interrupted;
@@ -82,8 +82,8 @@ impl Sums {
     #[inline]
     fn add(&mut self, interval: &Interval, duration: u64, edges: &[u64]) {
         self.durations.add(duration);
-        self.blocked += interval.blocked;
-        self.preempted += interval.preempted;
+        self.blocked = self.blocked.saturating_add(interval.blocked);
+        self.preempted = self.preempted.saturating_add(interval.preempted);
         if interval.userspace | interval.emulated | interval.interrupted {
             self.userspace += u64::from(interval.userspace);
             self.emulated += u64::from(interval.emulated);

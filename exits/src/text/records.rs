@@ -104,7 +104,7 @@ impl<R: Read, D: Dialect> Records<R, D> {
                 }
             }
             Line::Lost { cpu, records } => {
-                coverage.lost += records;
+                coverage.lost = coverage.lost.saturating_add(records);
                 coverage.losses += 1;
                 let place = Place { cpu, ..Place::default() };
                 self.decoder.record(place, KvmRecord::Lost { records });
@@ -169,7 +169,7 @@ pub(super) fn each_record<D: Dialect>(
                 take(&record);
             }
             Line::Lost { records, .. } => {
-                coverage.lost += records;
+                coverage.lost = coverage.lost.saturating_add(records);
                 coverage.losses += 1;
             }
             Line::Aside(name) => coverage.skip(name, 1),

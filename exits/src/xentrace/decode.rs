@@ -184,7 +184,7 @@ impl Decoder {
     /// Behind lost records runs the vCPU that the record names.
     fn lost(&mut self, record: &Record, cpu: u16, coverage: &mut Coverage) -> Event {
         let records = record.word(0).map_or(0, u64::from);
-        coverage.lost += records;
+        coverage.lost = coverage.lost.saturating_add(records);
         coverage.losses += 1;
         let before = match *self.occupant(cpu) {
             Occupant::Vcpu(vcpu) => Some(vcpu),

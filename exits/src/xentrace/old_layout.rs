@@ -216,7 +216,7 @@ impl<R: Read> OldXentrace<R> {
                 }
             }
             LOST_RECORDS => {
-                self.coverage.lost += data[0];
+                self.coverage.lost = self.coverage.lost.saturating_add(data[0]);
                 self.coverage.losses += 1;
                 push(self.running[at], Kind::Lost { records: data[0] });
                 self.running[at] = None;
