@@ -129,16 +129,16 @@ pub struct PlainSlice {
 
 impl Sums {
     fn time(&self) -> u64 {
-        self.handling + self.blocked.0 + self.preempted.0
+        self.handling.saturating_add(self.blocked.0).saturating_add(self.preempted.0)
     }
 
     fn add(&mut self, interval: &Interval) {
         let add = |(time, count): &mut (u64, u64), more: u64| {
-            *time += more;
+            *time = time.saturating_add(more);
             *count += u64::from(more > 0);
         };
         self.exits += 1;
-        self.handling += interval.handling();
+        self.handling = self.handling.saturating_add(interval.handling());
         // Together no longer than the exit, however odd the states are.
         let waiting = interval.duration() - interval.handling();
         let blocked = interval.blocked.min(waiting);
@@ -194,7 +194,7 @@ impl VcpuTime {
         exits.sort_unstable_by_key(|(common, _)| *common);
         let mut within = vec![0u64; self.guests.len()];
         for (common, sums) in &exits {
-            within[common.vcpu.index()] += sums.time();
+            within[common.vcpu.index()] = within[common.vcpu.index()].saturating_add(sums.time());
         }
         let mut others = Vec::new();
         for (number, guest) in self.guests.iter().enumerate() {
@@ -248,7 +248,7 @@ impl Guest {
         let (first, last) = self.span.unwrap_or((time, time));
         self.span = Some((first.min(time), last.max(time)));
         if let (Some((entered, _)), false) = (self.entered.take(), is_entry) {
-            self.time += time.saturating_sub(entered);
+            self.time = self.time.saturating_add(time.saturating_sub(entered));
             self.stretches += 1;
         }
         self.entered = is_entry.then_some((time, event.cpu));
